@@ -1,0 +1,1 @@
+"""Translators between a platform and `bot.chat`; one package per platform."""

@@ -1,0 +1,138 @@
+"""Everything that an operator may set: the only reader of the environment and of easel.toml.
+
+A setting is `EASEL_<NAME>` in the environment or `<name>` in easel.toml, which is looked for in the working folder;
+the environment wins. Nested values are written `EASEL_TOXICITY__THREAT=0.6`, lists as JSON.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from bot.errors import SettingsError
+from engine.settings import EngineSettings
+
+Count = Annotated[int, Field(ge=0)]
+Seconds = Annotated[float, Field(ge=0.0)]
+PROMPT_SLOT = "{prompt}"
+
+
+class Style(BaseModel):
+    """A named look: a template around the prompt, things to keep out, and options to start from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    template: Annotated[str, Field(max_length=500, pattern=r"\{prompt\}")]
+    negative_prompt: Annotated[str, Field(max_length=500)] = ""
+    options: dict[str, str | int | float | bool] = {}
+    """Values for fields of ImageRequest that the person left open."""
+
+
+SHIPPED_STYLES: dict[str, Style] = {
+    "photo": Style(
+        template="{prompt}, photograph, natural light, 50mm lens, sharp focus",
+        negative_prompt="drawing, painting, cartoon, blurry, deformed",
+    ),
+    "painting": Style(
+        template="oil painting of {prompt}, visible brush strokes, rich colours",
+        negative_prompt="photograph, frame, blurry",
+    ),
+    "watercolor": Style(
+        template="watercolor of {prompt}, soft washes, white paper",
+        negative_prompt="photograph, harsh lines, frame",
+    ),
+    "comic": Style(
+        template="{prompt}, comic book panel, bold ink lines, flat colours",
+        negative_prompt="photograph, blurry, text, speech bubble",
+    ),
+    "pixel": Style(
+        template="pixel art of {prompt}, 16-bit, limited palette",
+        negative_prompt="photograph, blurry, smooth gradients",
+    ),
+    "icon": Style(
+        template="3d icon of {prompt}, glossy, simple shapes, white background",
+        negative_prompt="text, clutter, dark background",
+    ),
+}
+
+
+class Settings(EngineSettings, BaseSettings):
+    """All settings of an installation, engine included."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="EASEL_",
+        env_nested_delimiter="__",
+        toml_file="easel.toml",
+        frozen=True,
+        extra="forbid",
+        env_ignore_empty=True,
+    )
+
+    engine: Literal["local", "modal"] = Field(default="local", description="Where pictures are drawn.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least urgent log line.")
+    log_json: bool = Field(default=False, description="Write log lines as JSON.")
+    metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = Field(
+        default=None, description="Port of the Prometheus metrics on 127.0.0.1; off when unset."
+    )
+    styles: dict[str, Style] = Field(default=SHIPPED_STYLES, description="Named looks for `--style`.")
+
+    daily_pictures: Count = Field(default=100, description="Pictures a person may ask for in a day (UTC); 0 is no limit.")
+    cooldown: Seconds = Field(default=0.0, description="Seconds between a person's commands.")
+    running_per_person: Annotated[int, Field(ge=1)] = Field(default=1, description="Jobs of one person drawn at once.")
+    waiting_per_person: Annotated[int, Field(ge=1)] = Field(default=5, description="Jobs of one person in the queue.")
+    waiting: Annotated[int, Field(ge=1)] = Field(default=1000, description="Jobs in the queue altogether.")
+    workers: Annotated[int, Field(ge=1, le=1000)] = Field(default=2, description="Jobs handed to the engine at once.")
+    batch_limit: Annotated[int, Field(ge=1, le=20)] = Field(default=10, description="Pictures in one batch.")
+    unmarked: bool = Field(default=False, description="Let members ask for pictures without the visible mark.")
+
+    operators: tuple[str, ...] = Field(default=(), description="Operators, as `platform:id`.")
+
+    discord_token: SecretStr | None = Field(default=None, description="Bot token; starts the Discord adapter.")
+    discord_api: str = Field(default="https://discord.com/api/v10", description="Base address of Discord's API.")
+    discord_gateway: str = Field(default="wss://gateway.discord.gg/", description="Address of Discord's gateway.")
+    slack_bot_token: SecretStr | None = Field(default=None, description="`xoxb-` token of the Slack app.")
+    slack_app_token: SecretStr | None = Field(default=None, description="`xapp-` token; starts Socket Mode.")
+    slack_signing_secret: SecretStr | None = Field(default=None, description="Checks requests in HTTP mode.")
+    slack_api: str = Field(default="https://slack.com/api/", description="Base address of Slack's Web API.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment, then easel.toml."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @property
+    def database(self) -> Path:
+        """The bot's database."""
+        return self.home / "easel.db"
+
+
+def load() -> Settings:
+    """Read the settings.
+
+    Raises:
+        SettingsError: a setting is unknown or out of bounds; the sentence names each one.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingsError(_describe(error)) from error
+
+
+def _describe(error: ValidationError) -> str:
+    parts = [
+        f"{'.'.join(str(part) for part in problem['loc'])} ({problem['msg'].lower()}, got {problem['input']!r})"
+        for problem in error.errors()
+    ]
+    return f"These settings can't be used: {'; '.join(parts)}."
+
+

@@ -1,0 +1,1 @@
+"""The picture engine: prompt safety, cache, pipelines, image safety, watermark, provenance."""

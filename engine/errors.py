@@ -1,0 +1,88 @@
+"""What can go wrong in the engine.
+
+    EngineError
+    ├── InputError             what was asked for can't be drawn; names the option, its bounds and what was given
+    │   └── UnknownModelError
+    ├── WeightsError           a model's files are missing, truncated or of the wrong shape
+    ├── SafetyUnavailableError a checker can't load or crashed, so nothing may pass
+    ├── StorageError           the cache can't be read or written: full disk, read-only folder, damaged index
+    ├── MemoryExhaustedError   the picture doesn't fit the device's memory, even after falling back
+    ├── ExtraMissingError      an optional package is not installed
+    ├── FetchError             a download failed or its content is not what was pinned
+    └── GenerationCancelled    somebody asked to stop; raised between two steps
+
+Every error's text is one sentence that the person who asked may read; details for the operator go to the log.
+"""
+
+from __future__ import annotations
+
+
+class EngineError(Exception):
+    """Root of the tree; its text is one sentence for the person."""
+
+    code = "engine"
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+
+    def __reduce__(self) -> tuple[type[EngineError], tuple[str]]:
+        """Errors cross process borders on Modal."""
+        return type(self), (self.sentence,)
+
+
+class InputError(EngineError):
+    """What was asked for can't be drawn."""
+
+    code = "input"
+
+
+class UnknownModelError(InputError):
+    """No model of that name is known or allowed."""
+
+    code = "model"
+
+
+class WeightsError(EngineError):
+    """A model's files are missing, truncated or of the wrong shape."""
+
+    code = "weights"
+
+
+class SafetyUnavailableError(EngineError):
+    """A checker can't load or crashed, so nothing may pass."""
+
+    code = "safety"
+
+
+class StorageError(EngineError):
+    """The cache can't be read or written."""
+
+    code = "storage"
+
+
+class MemoryExhaustedError(EngineError):
+    """The picture doesn't fit the device's memory."""
+
+    code = "memory"
+
+
+class ExtraMissingError(EngineError):
+    """An optional package is not installed."""
+
+    code = "extra"
+
+
+class FetchError(EngineError):
+    """A download failed or its content is not what was pinned."""
+
+    code = "fetch"
+
+
+class GenerationCancelled(EngineError):  # noqa: N818  (a request to stop, not a fault)
+    """Somebody asked to stop; raised between two steps."""
+
+    code = "cancelled"
+
+    def __init__(self, sentence: str = "The picture was cancelled.") -> None:
+        super().__init__(sentence)

@@ -1,0 +1,1 @@
+"""Ways to turn requests into pixels: our own Stable Diffusion, or diffusers."""

@@ -1,0 +1,1 @@
+"""Checks of prompts and pictures; every one of them fails closed."""
