@@ -7,6 +7,7 @@
     ├── SafetyUnavailableError a checker can't load or crashed, so nothing may pass
     ├── StorageError           the cache can't be read or written: full disk, read-only folder, damaged index
     ├── MemoryExhaustedError   the picture doesn't fit the device's memory, even after falling back
+    ├── TookTooLongError       drawing passed its time limit
     ├── ExtraMissingError      an optional package is not installed
     ├── FetchError             a download failed or its content is not what was pinned
     └── GenerationCancelled    somebody asked to stop; raised between two steps
@@ -65,6 +66,12 @@ class MemoryExhaustedError(EngineError):
     """The picture doesn't fit the device's memory."""
 
     code = "memory"
+
+
+class TookTooLongError(EngineError):
+    """Drawing passed its time limit."""
+
+    code = "timeout"
 
 
 class ExtraMissingError(EngineError):

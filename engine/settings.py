@@ -98,6 +98,9 @@ class EngineSettings(BaseModel):
     )
     parameters_in_file: bool = Field(default=True, description="Write prompt and options into the PNG's text.")
 
+    hub_url: str = Field(
+        default="https://huggingface.co", pattern="^https?://", description="Address of the model hub, or of a mirror."
+    )
     hub_token: SecretStr | None = Field(default=None, description="Token of the model hub, for gated models.")
 
     @property

@@ -1,0 +1,1 @@
+"""The models that Easel knows, and bringing their weights onto this machine."""

@@ -1,0 +1,70 @@
+"""Where a model's numbers live and in what format, according to the settings and to what this machine has."""
+
+from __future__ import annotations
+
+import gc
+import importlib.util
+
+import torch
+
+from engine.errors import ExtraMissingError, InputError
+from engine.settings import EngineSettings
+
+HALF = (torch.float16, torch.bfloat16)
+GPU_KERNELS = ("efficient", "xformers")
+
+
+def choose_device(settings: EngineSettings) -> torch.device:
+    """The device that was asked for; `auto` takes a GPU where there is one.
+
+    Raises:
+        InputError: the device is not there.
+    """
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if settings.device == "auto":
+        return torch.device(next(name for name in ("cuda", "mps", "cpu") if there[name]))
+    if not there[settings.device]:
+        raise InputError(f"EASEL_DEVICE is {settings.device}, but torch finds no such device here; use auto or cpu.")
+    return torch.device(settings.device)
+
+
+def choose_dtype(settings: EngineSettings, device: torch.device) -> torch.dtype:
+    """The format that was asked for; `auto` is float16 on a GPU and float32 on a CPU."""
+    if settings.precision == "auto":
+        return torch.float32 if device.type == "cpu" else torch.float16
+    formats = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+    return formats[settings.precision]
+
+
+def check_attention(settings: EngineSettings, device: torch.device, dtype: torch.dtype) -> None:
+    """See that the attention kernel that was asked for can run.
+
+    Raises:
+        InputError: it can't run on this device or in this precision.
+        ExtraMissingError: xformers is not installed.
+    """
+    kernel = settings.attention
+    if kernel in GPU_KERNELS and device.type != "cuda":
+        raise InputError(f"EASEL_ATTENTION is {kernel}, which needs an NVIDIA GPU; use auto.")
+    if kernel == "flash" and device.type == "cuda" and dtype not in HALF:
+        raise InputError("EASEL_ATTENTION is flash, which on a GPU needs half precision; use auto.")
+    if kernel == "xformers" and importlib.util.find_spec("xformers") is None:
+        raise ExtraMissingError("EASEL_ATTENTION is xformers, which is not installed; run pip install 'easel[gpu]'.")
+
+
+def use_threads(settings: EngineSettings) -> None:
+    """Let torch compute with as many CPU threads as were asked for."""
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch gave up for want of memory; a CPU's allocator says so in words alone."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def free_memory(device: torch.device) -> None:
+    """Give back what is held but not used."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
