@@ -81,7 +81,7 @@ class Reply(Value):
     kind: Literal["reply"] = "reply"
     text: str
     private: bool = True
-    data: dict[str, Any] = {}
+    data: dict[str, Any] = Field(default_factory=dict)
     """The same answer for machines (`--json`)."""
 
 
@@ -155,6 +155,7 @@ class Delivery(Value):
     kind: Literal["delivery"] = "delivery"
     job: str
     part: int
+    """From 1; a part without any picture is left out."""
     parts: int
     nonce: str
     """Derived from job and part: the same after a restart, for platforms that deduplicate by it."""

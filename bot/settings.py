@@ -6,6 +6,7 @@ the environment wins. Nested values are written `EASEL_TOXICITY__THREAT=0.6`, li
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,6 +19,8 @@ from engine.settings import EngineSettings
 Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0.0)]
 PROMPT_SLOT = "{prompt}"
+FOR_SCRIPTS = frozenset({"EASEL_GPU", "EASEL_PYTHON"})
+"""Variables that scripts/ read; they are no settings."""
 
 
 class Style(BaseModel):
@@ -126,6 +129,14 @@ def load() -> Settings:
         return Settings()
     except ValidationError as error:
         raise SettingsError(_describe(error)) from error
+
+
+def unknown_variables() -> tuple[str, ...]:
+    """Names in the environment that look like settings and are none: typing errors, most likely."""
+    prefix = Settings.model_config["env_prefix"]
+    known = {f"{prefix}{name}".upper() for name in Settings.model_fields} | FOR_SCRIPTS
+    candidates = (name for name in os.environ if name.upper().startswith(prefix))
+    return tuple(sorted(name for name in candidates if name.upper().partition("__")[0] not in known))
 
 
 def _describe(error: ValidationError) -> str:

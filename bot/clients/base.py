@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from engine.types import CacheCheck, CacheEntry, CacheStats, EngineInfo, Event, Order, Verification
@@ -23,7 +23,7 @@ class EngineClient(Protocol):
     async def info(self) -> EngineInfo:
         """Models, defaults and warnings; cheap, and never loads a model."""
 
-    def generate(self, order: Order) -> AsyncIterator[Event]:
+    def generate(self, order: Order) -> AsyncGenerator[Event, None]:
         """Draw an order; every index of it ends in exactly one Image, Refused, Failed or Cancelled.
 
         Closing the iterator early cancels what is still running. Asking again for the same order is cheap: what was

@@ -1,0 +1,162 @@
+"""What every way of talking to people has in common: an adapter takes commands in, a surface shows the answers.
+
+An adapter acknowledges a command at once (Discord and Slack allow 3 seconds), turns it into an Invocation, and gives
+the updates of `Dispatcher.handle` to `Answers.start` with a surface: the one place where that command's answer goes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from types import TracebackType
+from typing import Protocol, Self
+
+import structlog
+
+from bot.chat import Delivery, Queued, Update, Working
+from bot.dispatch import Dispatcher
+from bot.errors import DeliveryError
+from bot.jobs import Recovered
+
+log = structlog.get_logger("bot.adapters")
+
+
+class Surface(Protocol):
+    """Where the answer to one command goes: a reply that is edited, a line on a terminal.
+
+    A surface is made for every command, and again from `Recovered.reply_to` after a restart, when tokens may have
+    expired. Methods raise DeliveryError for whatever the platform refuses.
+    """
+
+    pace: float
+    """Least seconds between two showings of how far a job has come (Discord and Slack count edits)."""
+
+    async def show(self, update: Update) -> None:
+        """Show anything but a delivery; a later one may replace an earlier one. A private reply is for one person."""
+
+    async def send(self, delivery: Delivery) -> str:
+        """Send pictures as one message and return the platform's id of it."""
+
+    async def find(self, delivery: Delivery) -> str | None:
+        """The id of the message if an earlier attempt got through, found by nonce, file name or content."""
+
+
+class Adapter(Protocol):
+    """One platform."""
+
+    name: str
+    """As in `Place.platform`."""
+
+    async def run(self, dispatcher: Dispatcher) -> None:
+        """Take commands and answer them until there are no more, or until cancelled.
+
+        Unfinished jobs of an earlier process come first: see `Answers.resume`.
+        """
+
+
+class Answers:
+    """The answers that an adapter is giving at the moment, each a task of its own.
+
+    Leaving the context waits for them; if it is left by an error or a cancellation, they are cancelled, and their jobs
+    go on after the next start.
+    """
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                await self.drained()
+        finally:
+            left = list(self._tasks)
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+
+    def start(self, updates: AsyncGenerator[Update, None], surface: Surface) -> None:
+        """Show these updates on this surface, beside everything else."""
+        task = asyncio.create_task(relay(updates, surface, self._dispatcher))
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    async def resume(self, platform: str, surface_for: Callable[[Recovered], Surface]) -> None:
+        """Go on with what an earlier process left unfinished."""
+        for job, updates in await self._dispatcher.recovered(platform):
+            self.start(updates, surface_for(job))
+
+    async def drained(self) -> None:
+        """Wait until no answer is being given."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("an answer broke off", exc_info=error)
+
+
+async def relay(
+    updates: AsyncGenerator[Update, None],
+    surface: Surface,
+    dispatcher: Dispatcher,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """The one loop between dispatch and a platform: show every update at the surface's pace, send every delivery."""
+    rhythm = _Rhythm(surface.pace, clock)
+    async with aclosing(updates):
+        async for update in updates:
+            if isinstance(update, Delivery):
+                await _deliver(update, surface, dispatcher)
+            elif rhythm.allows(update):
+                await _show(update, surface)
+
+
+async def _show(update: Update, surface: Surface) -> None:
+    """A status line that can't be shown must not cost the picture that follows."""
+    try:
+        await surface.show(update)
+    except DeliveryError as error:
+        log.warning("update not shown", kind=update.kind, reason=error.sentence)
+
+
+async def _deliver(delivery: Delivery, surface: Surface, dispatcher: Dispatcher) -> None:
+    async def send(attempt: Delivery) -> str:
+        earlier = await surface.find(attempt) if attempt.attempt > 1 else None
+        return await surface.send(attempt) if earlier is None else earlier
+
+    failure = await dispatcher.deliver(delivery, send)
+    if failure is not None:
+        await _show(failure, surface)
+
+
+class _Rhythm:
+    """Lets the first word on a job's progress through, and further ones at a pace; everything else always."""
+
+    def __init__(self, pace: float, clock: Callable[[], float]) -> None:
+        self._pace = pace
+        self._clock = clock
+        self._last: float | None = None
+        self._kinds: set[str] = set()
+
+    def allows(self, update: Update) -> bool:
+        if not isinstance(update, Queued | Working):
+            return True
+        now = self._clock()
+        early = self._last is not None and now - self._last < self._pace
+        if early and update.kind in self._kinds:
+            return False
+        self._last = now
+        self._kinds.add(update.kind)
+        return True

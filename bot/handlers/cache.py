@@ -1,0 +1,116 @@
+"""`/cache`: moderators look after their community's cached pictures, the operator after all of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from bot import messages
+from bot.chat import Invocation, Reply, Role, Update
+from bot.errors import NotFoundError
+from bot.handlers.base import Command, Context, arguments, choose, required
+from bot.handlers.people import person_key
+from engine.types import CacheEntry
+
+SHOWN_ENTRIES = 20
+
+
+async def cache(invocation: Invocation, context: Context) -> AsyncGenerator[Update, None]:
+    """Pick the action that the first word names."""
+    locale = invocation.requester.locale
+    values = arguments(invocation, "action", "target")
+    name = required(values, "action", USAGE, locale)
+    action = choose(name, ACTIONS, context, "/cache ", locale)
+    inner = invocation.model_copy(update={"options": {**values, "action": name.casefold()}})
+    async with aclosing(action.handler(inner, context)) as updates:
+        async for update in updates:
+            yield update
+
+
+async def stats(invocation: Invocation, context: Context) -> AsyncGenerator[Update, None]:
+    """Figures of the cache."""
+    figures = await context.client.cache_stats(context.scope(invocation))
+    values = figures.model_dump() | {
+        "size": messages.bytes_text(figures.bytes),
+        "limit": messages.bytes_text(figures.max_bytes),
+    }
+    yield Reply(text=messages.say("cache.stats", invocation.requester.locale, **values), data=figures.model_dump())
+
+
+async def list_entries(invocation: Invocation, context: Context) -> AsyncGenerator[Update, None]:
+    """The pictures used last; a word narrows them down to prompts that hold it."""
+    locale = invocation.requester.locale
+    search = arguments(invocation).get("target", "")
+    entries = await context.client.cache_list(context.scope(invocation), limit=SHOWN_ENTRIES, search=search)
+    rows = [
+        (entry.key[:12], f"{entry.width}x{entry.height}", entry.uses, entry.owner, entry.prompt) for entry in entries
+    ]
+    columns = ("key", "size", "uses", "owner", "prompt")
+    text = messages.table(columns, rows, locale) if rows else messages.say("cache.empty", locale)
+    yield Reply(text=text, data={"entries": [entry.model_dump(mode="json") for entry in entries]})
+
+
+async def show(invocation: Invocation, context: Context) -> AsyncGenerator[Update, None]:
+    """One picture's particulars."""
+    entry = await _entry(invocation, context, "/cache show KEY")
+    data = entry.model_dump(mode="json")
+    yield Reply(text="\n".join(f"{name}: {messages.shorten(str(data[name]), 200)}" for name in data), data=data)
+
+
+async def delete(invocation: Invocation, context: Context) -> AsyncGenerator[Update, None]:
+    """Remove one picture."""
+    entry = await _entry(invocation, context, "/cache delete KEY")
+    removed = await context.client.cache_delete(context.scope(invocation), entry.key)
+    yield await _removed(invocation, context, entry.key, removed)
+
+
+async def clear(invocation: Invocation, context: Context) -> AsyncGenerator[Update, None]:
+    """Remove everything."""
+    removed = await context.client.cache_clear(context.scope(invocation))
+    yield await _removed(invocation, context, "*", removed)
+
+
+async def purge_user(invocation: Invocation, context: Context) -> AsyncGenerator[Update, None]:
+    """Remove what one person asked for."""
+    given = required(arguments(invocation), "target", "/cache purge-user ID", invocation.requester.locale)
+    person = person_key(given, invocation)
+    removed = await context.client.cache_purge(context.scope(invocation), person)
+    yield await _removed(invocation, context, person, removed)
+
+
+async def verify(invocation: Invocation, context: Context) -> AsyncGenerator[Update, None]:
+    """Read every file and compare checksums."""
+    check = await context.client.cache_verify()
+    keys = messages.listed(check.damaged[:SHOWN_ENTRIES])
+    key = "cache.damaged" if check.damaged else "cache.intact"
+    text = messages.say(key, invocation.requester.locale, checked=check.checked, damaged=len(check.damaged), keys=keys)
+    yield Reply(text=text, data=check.model_dump(mode="json"))
+
+
+async def _entry(invocation: Invocation, context: Context, usage: str) -> CacheEntry:
+    locale = invocation.requester.locale
+    key = required(arguments(invocation), "target", usage, locale)
+    entry = await context.client.cache_show(context.scope(invocation), key)
+    if entry is None:
+        raise NotFoundError(messages.say("input.unknown_entry", locale, given=messages.quote(key)))
+    return entry
+
+
+async def _removed(invocation: Invocation, context: Context, target: str, files: int) -> Reply:
+    """Write down who removed what, and say how much it was."""
+    action = f"cache.{arguments(invocation)['action']}"
+    await context.moderation.record(invocation.requester, action, target, invocation.place.scope, f"{files} files")
+    text = messages.say("cache.deleted", invocation.requester.locale, files=files)
+    return Reply(text=text, data={"removed": files})
+
+
+ACTIONS: dict[str, Command] = {
+    "stats": Command(handler=stats, role=Role.MODERATOR, usage="/cache stats"),
+    "list": Command(handler=list_entries, role=Role.MODERATOR, usage="/cache list [WORD]"),
+    "show": Command(handler=show, role=Role.MODERATOR, usage="/cache show KEY"),
+    "delete": Command(handler=delete, role=Role.MODERATOR, usage="/cache delete KEY"),
+    "clear": Command(handler=clear, role=Role.MODERATOR, usage="/cache clear"),
+    "purge-user": Command(handler=purge_user, role=Role.MODERATOR, usage="/cache purge-user ID"),
+    "verify": Command(handler=verify, role=Role.OPERATOR, usage="/cache verify"),
+}
+USAGE = "/cache " + "|".join(row.usage.removeprefix("/cache ") for row in ACTIONS.values())

@@ -1,0 +1,28 @@
+"""How people are named in commands."""
+
+from __future__ import annotations
+
+import re
+
+from bot import messages
+from bot.chat import Invocation
+from bot.errors import BadInputError
+
+PERSON = re.compile(r"[^\s:]{1,32}:[^\s:]{1,64}")
+
+
+def person_key(given: str, invocation: Invocation) -> str:
+    """`platform:id` of a person named by that, or by an id of the platform where the command was given.
+
+    Raises:
+        BadInputError: it can't be anybody's.
+    """
+    platform = invocation.requester.platform
+    key = given if ":" in given else f"{platform}:{given}"
+    if not PERSON.fullmatch(key) or messages.printable(key) != key:
+        raise BadInputError(
+            messages.say(
+                "input.unsuitable_person", invocation.requester.locale, given=messages.quote(given), platform=platform
+            )
+        )
+    return key

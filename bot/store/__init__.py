@@ -1,0 +1,51 @@
+"""The bot's memory: the only SQL of the bot, on SQLite through aiosqlite. Typed rows in and out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from bot.store.database import Database
+from bot.store.deliveries import DeliveryTable
+from bot.store.jobs import JobTable
+from bot.store.people import PeopleTable
+from bot.store.recovery import RecoveryTable
+
+
+class Store:
+    """The tables of one database, by what they are about."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.jobs = JobTable(database)
+        self.deliveries = DeliveryTable(database)
+        self.recovery = RecoveryTable(database)
+        self.people = PeopleTable(database)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, path: Path) -> AsyncIterator[Store]:
+        """Open the database for as long as the body runs, making or migrating it first.
+
+        Raises:
+            DatabaseError: it is damaged, newer than this program, or can't be written.
+        """
+        database = await Database.open(path)
+        try:
+            yield cls(database)
+        finally:
+            await database.close()
+
+    @property
+    def path(self) -> Path:
+        """The database file."""
+        return self._database.path
+
+    async def check(self) -> None:
+        """Read the whole file and compare its structure.
+
+        Raises:
+            DatabaseError: it is damaged.
+        """
+        await self._database.check()
