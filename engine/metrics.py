@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import psutil
-from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -17,7 +17,6 @@ from engine.types import Cached, Layer
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 """Upper bounds of the histogram's buckets: a cache look-up takes milliseconds, a picture on a CPU minutes."""
-ADDRESS = "127.0.0.1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,19 +108,3 @@ class Metrics:
     def refused(self, layer: Layer) -> None:
         """A layer of safety refused a picture."""
         self._refusals.labels(layer.value).inc()
-
-
-def serve(port: int, registry: CollectorRegistry) -> Callable[[], None]:
-    """Answer scrapes at http://127.0.0.1:`port`/metrics from a thread; returns what stops it.
-
-    Raises:
-        OSError: the port is taken.
-    """
-    server, thread = start_http_server(port, addr=ADDRESS, registry=registry)
-
-    def stop() -> None:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-    return stop

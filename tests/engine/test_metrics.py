@@ -1,13 +1,11 @@
 from __future__ import annotations
 
 import re
-import socket
-import urllib.request
 
 import pytest
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 
-from engine.metrics import GPU, Metrics, read_gpus, serve
+from engine.metrics import GPU, Metrics, read_gpus
 from engine.types import Cached, Layer
 
 
@@ -76,24 +74,3 @@ def test_names_carry_their_units_and_a_help_text() -> None:
     families = re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE)
     assert all(name.startswith("easel_") for name, _ in families)
     assert all(re.search(rf"^# HELP {name} \S", text, re.MULTILINE) for name, _ in families)
-
-
-def test_scrapes_are_answered_on_loopback_until_stopped() -> None:
-    metrics = Metrics()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    stop = serve(port, metrics.registry)
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as response:
-        assert b"easel_process_memory_bytes" in response.read()
-    stop()
-    with pytest.raises(OSError, match="refused"):
-        socket.create_connection(("127.0.0.1", port), timeout=5)
-
-
-def test_a_taken_port_is_an_os_error() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        with pytest.raises(OSError, match="in use"):
-            serve(taken.getsockname()[1], CollectorRegistry())
