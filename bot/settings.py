@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import SettingsError as UnreadableError
 
 from bot.errors import SettingsError
 from engine.settings import EngineSettings
 
 Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0.0)]
+TOML_FILE = "easel.toml"
 PROMPT_SLOT = "{prompt}"
 FOR_SCRIPTS = frozenset({"EASEL_GPU", "EASEL_PYTHON"})
 """Variables that scripts/ read; they are no settings."""
@@ -68,21 +71,25 @@ class Settings(EngineSettings, BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix="EASEL_",
         env_nested_delimiter="__",
-        toml_file="easel.toml",
+        toml_file=TOML_FILE,
         frozen=True,
         extra="forbid",
         env_ignore_empty=True,
     )
 
     engine: Literal["local", "modal"] = Field(default="local", description="Where pictures are drawn.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least urgent log line.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least urgent log line."
+    )
     log_json: bool = Field(default=False, description="Write log lines as JSON.")
     metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = Field(
         default=None, description="Port of the Prometheus metrics on 127.0.0.1; off when unset."
     )
     styles: dict[str, Style] = Field(default=SHIPPED_STYLES, description="Named looks for `--style`.")
 
-    daily_pictures: Count = Field(default=100, description="Pictures a person may ask for in a day (UTC); 0 is no limit.")
+    daily_pictures: Count = Field(
+        default=100, description="Pictures a person may ask for in a day (UTC); 0 is no limit."
+    )
     cooldown: Seconds = Field(default=0.0, description="Seconds between a person's commands.")
     running_per_person: Annotated[int, Field(ge=1)] = Field(default=1, description="Jobs of one person drawn at once.")
     waiting_per_person: Annotated[int, Field(ge=1)] = Field(default=5, description="Jobs of one person in the queue.")
@@ -107,8 +114,8 @@ class Settings(EngineSettings, BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  (the library passes it by name)
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments, then the environment, then easel.toml."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
@@ -123,12 +130,17 @@ def load() -> Settings:
     """Read the settings.
 
     Raises:
-        SettingsError: a setting is unknown or out of bounds; the sentence names each one.
+        SettingsError: a setting is unknown, unreadable or out of bounds; the sentence names each one.
     """
     try:
         return Settings()
     except ValidationError as error:
-        raise SettingsError(_describe(error)) from error
+        problems = "; ".join(_problem(problem) for problem in error.errors())
+        raise SettingsError(f"These settings can't be used: {problems}.") from error
+    except UnreadableError as error:
+        raise SettingsError(f"The settings can't be read: {error}.") from error
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"The file {TOML_FILE} can't be read: {error}.") from error
 
 
 def unknown_variables() -> tuple[str, ...]:
@@ -139,11 +151,9 @@ def unknown_variables() -> tuple[str, ...]:
     return tuple(sorted(name for name in candidates if name.upper().partition("__")[0] not in known))
 
 
-def _describe(error: ValidationError) -> str:
-    parts = [
-        f"{'.'.join(str(part) for part in problem['loc'])} ({problem['msg'].lower()}, got {problem['input']!r})"
-        for problem in error.errors()
-    ]
-    return f"These settings can't be used: {'; '.join(parts)}."
-
-
+def _problem(problem: ErrorDetails) -> str:
+    """One setting that is wrong, by its name; what was given is left out where it may be a misspelled secret."""
+    name = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"{name} (there is no such setting)"
+    return f"{name} ({problem['msg'].lower()}, got {str(problem['input'])[:50]!r})"

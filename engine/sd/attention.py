@@ -56,7 +56,7 @@ def choose_backend(wanted: Backend, query: Tensor) -> Backend:
 
 
 def _xformers(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    from xformers.ops import memory_efficient_attention  # noqa: PLC0415  (an optional extra)
+    from xformers.ops import memory_efficient_attention
 
     swap = (query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2))
     out: Tensor = memory_efficient_attention(*swap)
@@ -75,21 +75,19 @@ def _kernel(backend: Backend, *, causal: bool) -> Callable[[Tensor, Tensor, Tens
     return run
 
 
-def attend(
-    query: Tensor, key: Tensor, value: Tensor, settings: AttentionSettings, *, causal: bool = False
-) -> Tensor:
+def attend(query: Tensor, key: Tensor, value: Tensor, settings: AttentionSettings, *, causal: bool = False) -> Tensor:
     """Scaled dot-product attention of [batch, heads, tokens, head width] tensors; returns the shape of `query`."""
     kernel = _kernel(choose_backend(settings.backend, query), causal=causal)
     rows = query.shape[0] * query.shape[1]
     if settings.slice_size is None or settings.slice_size >= rows:
         return kernel(query, key, value)
-    flat = [x.flatten(0, 1).unsqueeze(1).split(settings.slice_size) for x in (query, key, value)]
+    flat = [torch.split(x.flatten(0, 1).unsqueeze(1), settings.slice_size) for x in (query, key, value)]
     return torch.cat([kernel(q, k, v) for q, k, v in zip(*flat, strict=True)]).view(query.shape)
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
     """[batch, tokens, heads * width] -> [batch, heads, tokens, width]."""
-    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+    return torch.unflatten(x, -1, (heads, -1)).transpose(1, 2)
 
 
 def join_heads(x: Tensor) -> Tensor:

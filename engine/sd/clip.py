@@ -27,6 +27,7 @@ class CLIPAttention(nn.Module):
         self.out_proj = nn.Linear(config.width, config.width)
 
     def forward(self, x: Tensor, attention: AttentionSettings) -> Tensor:
+        """[batch, tokens, width] in and out."""
         q, k, v = (split_heads(layer(x), self.heads) for layer in (self.q_proj, self.k_proj, self.v_proj))
         out: Tensor = self.out_proj(join_heads(attend(q, k, v, attention, causal=True)))
         return out
@@ -42,6 +43,7 @@ class CLIPMLP(nn.Module):
         self.fc2 = nn.Linear(config.feed_forward, config.width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[batch, tokens, width] in and out."""
         out: Tensor = self.fc2(activate(self.fc1(x), self.activation))
         return out
 
@@ -57,6 +59,7 @@ class CLIPEncoderLayer(nn.Module):
         self.mlp = CLIPMLP(config)
 
     def forward(self, x: Tensor, attention: AttentionSettings) -> Tensor:
+        """[batch, tokens, width] in and out."""
         x = x + self.self_attn(self.layer_norm1(x), attention)
         out: Tensor = x + self.mlp(self.layer_norm2(x))
         return out
@@ -71,6 +74,7 @@ class CLIPEmbeddings(nn.Module):
         self.position_embedding = nn.Embedding(config.max_positions, config.width)
 
     def forward(self, ids: Tensor) -> Tensor:
+        """[batch, tokens] -> [batch, tokens, width]."""
         out: Tensor = self.token_embedding(ids) + self.position_embedding.weight[: ids.shape[1]]
         return out
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 Config = dict[str, Any]
 """A parsed `config.json`."""
@@ -11,7 +11,42 @@ Config = dict[str, Any]
 Prediction = Literal["epsilon", "v_prediction"]
 Spacing = Literal["leading", "linspace", "trailing"]
 """How timesteps are spread (Lin et al. 2023, arXiv 2305.08891, table 2)."""
+BetaSchedule = Literal["scaled_linear", "linear", "squaredcos_cap_v2"]
 Activation = Literal["quick_gelu", "gelu"]
+
+
+_UNET_FIXED: Config = {
+    "act_fn": "silu",
+    "addition_embed_type": None,
+    "attention_type": "default",
+    "center_input_sample": False,
+    "class_embed_type": None,
+    "conv_in_kernel": 3,
+    "conv_out_kernel": 3,
+    "cross_attention_norm": None,
+    "downsample_padding": 1,
+    "dual_cross_attention": False,
+    "encoder_hid_dim": None,
+    "flip_sin_to_cos": True,
+    "freq_shift": 0,
+    "mid_block_scale_factor": 1,
+    "mid_block_type": "UNetMidBlock2DCrossAttn",
+    "num_class_embeds": None,
+    "only_cross_attention": False,
+    "resnet_time_scale_shift": "default",
+    "time_cond_proj_dim": None,
+    "time_embedding_type": "positional",
+}
+"""What all of 1.x and 2.x agree on and the networks here take for granted."""
+_VAE_FIXED: Config = {"act_fn": "silu", "in_channels": 3, "out_channels": 3, "use_quant_conv": True}
+_SCHEDULE_FIXED: Config = {"clip_sample": False, "thresholding": False, "trained_betas": None}
+
+
+def _refuse_others(config: Config, fixed: Config) -> None:
+    """Raise ValueError where a configuration asks for what would otherwise silently be left out."""
+    for name, value in fixed.items():
+        if config.get(name, value) != value:
+            raise ValueError(f"{name} is {config[name]!r}, which this engine doesn't know")
 
 
 def _per_level(value: int | list[int], levels: int) -> tuple[int, ...]:
@@ -67,11 +102,12 @@ class UNetConfig:
     @property
     def time_dim(self) -> int:
         """Width of the time embedding after its two-layer network."""
-        return self.widths[0] * 4
+        return 4 * self.widths[0]
 
     @classmethod
     def from_dict(cls, config: Config) -> UNetConfig:
-        """Read the `unet/config.json` of a diffusers folder."""
+        """Read the `unet/config.json` of a diffusers folder. Raises ValueError for kinds unknown here."""
+        _refuse_others(config, _UNET_FIXED)
         widths = tuple(config["block_out_channels"])
         # Where `num_attention_heads` is unset, diffusers reads the *number* of heads from `attention_head_dim`.
         heads = config.get("num_attention_heads") or config["attention_head_dim"]
@@ -105,11 +141,12 @@ class VAEConfig:
     @property
     def factor(self) -> int:
         """Pixels per latent along each side."""
-        return 2 ** (len(self.widths) - 1)
+        return 1 << (len(self.widths) - 1)
 
     @classmethod
     def from_dict(cls, config: Config) -> VAEConfig:
-        """Read the `vae/config.json` of a diffusers folder."""
+        """Read the `vae/config.json` of a diffusers folder. Raises ValueError for kinds unknown here."""
+        _refuse_others(config, _VAE_FIXED)
         return cls(
             latent_channels=config["latent_channels"],
             widths=tuple(config["block_out_channels"]),
@@ -127,7 +164,7 @@ class ScheduleConfig:
     train_steps: int = 1000
     beta_start: float = 0.00085
     beta_end: float = 0.012
-    beta_schedule: Literal["scaled_linear", "linear", "squaredcos_cap_v2"] = "scaled_linear"
+    beta_schedule: BetaSchedule = "scaled_linear"
     prediction: Prediction = "epsilon"
     steps_offset: int = 1
     zero_terminal_snr: bool = False
@@ -136,9 +173,20 @@ class ScheduleConfig:
     ends_clean: bool = False
     """Whether DDIM's last step ends without noise, or with that of the first timestep as Stable Diffusion's does."""
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for words that no schedule here answers to."""
+        for value, known in (
+            (self.beta_schedule, get_args(BetaSchedule)),
+            (self.prediction, get_args(Prediction)),
+            (self.spacing, (None, *get_args(Spacing))),
+        ):
+            if value not in known:
+                raise ValueError(f"{value!r} is none of {known}")
+
     @classmethod
     def from_dict(cls, config: Config) -> ScheduleConfig:
-        """Read the `scheduler/scheduler_config.json` of a diffusers folder."""
+        """Read the `scheduler/scheduler_config.json` of a diffusers folder; ValueError for kinds unknown here."""
+        _refuse_others(config, _SCHEDULE_FIXED)
         return cls(
             train_steps=config["num_train_timesteps"],
             beta_start=config["beta_start"],

@@ -44,6 +44,7 @@ class Downsample(nn.Module):
         self.conv = nn.Conv2d(width, width, 3, stride=2, padding=1 if symmetric else 0)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[batch, width, height, width] -> the same at half the sides, rounded up."""
         out: Tensor = self.conv(x if self.symmetric else F.pad(x, (0, 1, 0, 1)))
         return out
 

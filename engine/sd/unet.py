@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import islice
 
 import torch
 import torch.nn.functional as F
@@ -34,6 +35,7 @@ class TimestepEmbedding(nn.Module):
         self.linear_2 = nn.Linear(outputs, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[batch, inputs] -> [batch, outputs]."""
         out: Tensor = self.linear_2(F.silu(self.linear_1(x)))
         return out
 
@@ -54,8 +56,8 @@ class CrossAttention(nn.Module):
         """[batch, positions, width]; without a context, self-attention."""
         source = x if context is None else context
         q, k, v = self.to_q(x), self.to_k(source), self.to_v(source)
-        heads = (split_heads(part, self.heads) for part in (q, k, v))
-        out: Tensor = self.to_out[0](join_heads(attend(*heads, self.attention)))
+        q, k, v = (split_heads(part, self.heads) for part in (q, k, v))
+        out: Tensor = self.to_out[0](join_heads(attend(q, k, v, self.attention)))
         return out
 
 
@@ -67,6 +69,7 @@ class GEGLU(nn.Module):
         self.proj = nn.Linear(width, outputs * 2)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[batch, positions, width] -> [batch, positions, outputs]."""
         value, gate = self.proj(x).chunk(2, dim=-1)
         out: Tensor = value * F.gelu(gate)
         return out
@@ -83,6 +86,7 @@ class FeedForward(nn.Module):
         self.net = nn.Sequential(GEGLU(width, width * 4), nn.Identity(), nn.Linear(width * 4, width))
 
     def forward(self, x: Tensor) -> Tensor:
+        """[batch, positions, width] in and out."""
         out: Tensor = self.net(x)
         return out
 
@@ -100,6 +104,7 @@ class TransformerBlock(nn.Module):
         self.ff = FeedForward(width)
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        """[batch, positions, width] and the prompt's [batch, tokens, context width]."""
         x = x + self.attn1(self.norm1(x))
         x = x + self.attn2(self.norm2(x), context)
         out: Tensor = x + self.ff(self.norm3(x))
@@ -138,7 +143,7 @@ def _to_tokens(x: Tensor) -> Tensor:
 
 
 def _to_map(x: Tensor, like: Tensor) -> Tensor:
-    return x.transpose(1, 2).unflatten(2, like.shape[-2:])
+    return torch.unflatten(x.transpose(1, 2), 2, like.shape[-2:])
 
 
 class UNetBlock(nn.Module):
@@ -153,12 +158,14 @@ class UNetBlock(nn.Module):
         heads: int | None,
     ) -> None:
         super().__init__()
-        make = {"groups": config.norm_groups, "eps": config.norm_eps, "time_dim": config.time_dim}
         if heads is not None:
             self.attentions = nn.ModuleList(
                 SpatialTransformer(outputs, config, heads, attention) for _, outputs in channels
             )
-        self.resnets = nn.ModuleList(ResnetBlock(inputs, outputs, **make) for inputs, outputs in channels)
+        self.resnets = nn.ModuleList(
+            ResnetBlock(inputs, outputs, groups=config.norm_groups, eps=config.norm_eps, time_dim=config.time_dim)
+            for inputs, outputs in channels
+        )
 
     def layers(self) -> Iterator[tuple[ResnetBlock, SpatialTransformer | None]]:
         """Each residual block with the transformer that follows it."""
@@ -231,6 +238,7 @@ class MidBlock(UNetBlock):
         del self.attentions[1]
 
     def forward(self, x: Tensor, time: Tensor, context: Tensor) -> Tensor:
+        """[batch, width, h, w] in and out."""
         x = self.attentions[0](self.resnets[0](x, time), context)
         out: Tensor = self.resnets[1](x, time)
         return out
@@ -257,14 +265,38 @@ class UNet(nn.Module):
         sinusoids = timestep_embedding(timesteps, self.config.widths[0]).to(dtype)
         return F.silu(self.time_embedding(sinusoids))
 
-    def forward(self, x: Tensor, timesteps: Tensor, context: Tensor) -> Tensor:
-        """[batch, channels, h, w], [batch], [batch, tokens, context width] -> [batch, channels, h, w]."""
-        time = self.embed_time(timesteps, x.dtype)
-        skips = [self.conv_in(x)]
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the network computes in."""
+        return self.conv_in.weight.dtype
+
+    def _deep(self, skips: list[Tensor], time: Tensor, context: Tensor) -> Tensor:
+        """Everything but the outermost layers; leaves in `skips` the one map that those take."""
         for block in self.down_blocks:
             skips.extend(block(skips[-1], time, context))
-        x = self.mid_block(skips[-1], time, context)
-        for block in self.up_blocks:
+        x: Tensor = self.mid_block(skips[-1], time, context)
+        for block in self.up_blocks[:-1]:
             x = block(x, skips, time, context)
+        deep: Tensor = self.up_blocks[-1](x, skips, time, context, end=self.config.layers_per_block)
+        return deep
+
+    def deep_features(self, x: Tensor, timesteps: Tensor, context: Tensor) -> Tensor:
+        """[batch, channels, h, w] -> the [batch, width, h, w] map that enters the last layer of the way up.
+
+        It changes slowly from step to step and holds nine tenths of the work (DeepCache, Ma et al. 2023, arXiv
+        2312.00858).
+        """
+        return self._deep([self.conv_in(x)], self.embed_time(timesteps, x.dtype), context)
+
+    def forward(self, x: Tensor, timesteps: Tensor, context: Tensor, deep: Tensor | None = None) -> Tensor:
+        """[batch, channels, h, w], [batch], [batch, tokens, context width] -> [batch, channels, h, w].
+
+        With `deep_features` of this or an earlier step given, only the outermost layers are computed.
+        """
+        time = self.embed_time(timesteps, x.dtype)
+        skips = [self.conv_in(x)]
+        if deep is None:
+            deep = self._deep(skips, time, context)
+        x = self.up_blocks[-1](deep, skips, time, context, begin=self.config.layers_per_block)
         out: Tensor = self.conv_out(F.silu(self.conv_norm_out(x)))
         return out

@@ -26,6 +26,7 @@ class VAEAttention(nn.Module):
         self.to_out = nn.ModuleList([nn.Linear(width, width)])
 
     def forward(self, x: Tensor) -> Tensor:
+        """[batch, width, h, w] in and out."""
         tokens = self.group_norm(x).flatten(2).transpose(1, 2)
         q, k, v = (split_heads(layer(tokens), 1) for layer in (self.to_q, self.to_k, self.to_v))
         out = self.to_out[0](join_heads(attend(q, k, v, self.attention)))
@@ -45,6 +46,7 @@ class MidBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """[batch, width, h, w] in and out."""
         x = self.resnets[0](x)
         for block in self.attentions:
             x = block(x)
@@ -65,6 +67,7 @@ class DownBlock(nn.Module):
             self.downsamplers = nn.ModuleList([Downsample(outputs, symmetric=False)])
 
     def forward(self, x: Tensor) -> Tensor:
+        """[batch, inputs, h, w] -> [batch, outputs, h/2, w/2], the last level keeping its size."""
         for block in self.resnets:
             x = block(x)
         for down in getattr(self, "downsamplers", ()):
@@ -85,6 +88,7 @@ class UpBlock(nn.Module):
             self.upsamplers = nn.ModuleList([Upsample(outputs)])
 
     def forward(self, x: Tensor) -> Tensor:
+        """[batch, inputs, h, w] -> [batch, outputs, 2h, 2w], the last level keeping its size."""
         for block in self.resnets:
             x = block(x)
         for up in getattr(self, "upsamplers", ()):
@@ -107,6 +111,7 @@ class Encoder(nn.Module):
         self.conv_out = nn.Conv2d(widths[-1], 2 * config.latent_channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[batch, 3, height, width] -> [batch, 2 * latent channels, height/f, width/f]."""
         x = self.conv_in(x)
         for block in self.down_blocks:
             x = block(x)
@@ -129,6 +134,7 @@ class Decoder(nn.Module):
         self.conv_out = nn.Conv2d(widths[-1], 3, 3, padding=1)
 
     def forward(self, z: Tensor) -> Tensor:
+        """[batch, latent channels, h, w] -> [batch, 3, h*f, w*f]."""
         x = self.mid_block(self.conv_in(z))
         for block in self.up_blocks:
             x = block(x)

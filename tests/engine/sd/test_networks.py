@@ -1,0 +1,101 @@
+"""Parity of the networks with diffusers and transformers on equal random weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from diffusers import UNet2DConditionModel
+
+from engine.sd.attention import AttentionSettings
+from engine.sd.checkpoint import Placement, load
+from engine.sd.config import UNetConfig
+from engine.sd.unet import UNet
+from tests.engine.sd.conftest import Pair
+from tests.engine.sd.siblings import relative_error
+
+pytestmark = pytest.mark.usefixtures("without_gradients")
+
+
+def noise(*shape: int, seed: int = 1) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def unet_inputs(batch: int, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    times = torch.tensor([999.0, 500.5, 1.0])[:batch]
+    return noise(batch, 4, height, width), times, noise(batch, 77, 64, seed=2)
+
+
+def test_text_encoder(pair: Pair) -> None:
+    ids = torch.randint(0, 500, (2, 77), generator=torch.Generator().manual_seed(1))
+    assert relative_error(pair.ours.text_encoder(ids), pair.theirs.text_encoder(ids)[0]) < 1e-5
+
+
+@pytest.mark.parametrize("size", [(16, 24), (18, 21)], ids=["even", "odd on the way down"])
+def test_unet(pair: Pair, size: tuple[int, int]) -> None:
+    inputs = unet_inputs(3, *size)
+    assert relative_error(pair.ours.unet(*inputs), pair.theirs.unet(*inputs).sample) < 1e-4
+
+
+def test_autoencoder_decodes(pair: Pair) -> None:
+    latents = noise(2, 4, 8, 12)
+    assert relative_error(pair.ours.vae.decode(latents), pair.theirs.vae.decode(latents).sample) < 1e-4
+
+
+def test_autoencoder_encodes(pair: Pair) -> None:
+    mean, log_variance = pair.ours.vae.encode(pixels := noise(2, 3, 64, 96).clamp(-1, 1))
+    theirs = pair.theirs.vae.encode(pixels).latent_dist
+    assert relative_error(mean, theirs.mean) < 1e-4
+    assert relative_error(log_variance, theirs.logvar) < 1e-4
+
+
+def test_other_shapes_of_the_same_family() -> None:
+    """Two levels that both attend, one layer each, heads of two widths, a deeper autoencoder with more channels."""
+    torch.manual_seed(5)
+    theirs = UNet2DConditionModel(
+        in_channels=16,
+        out_channels=16,
+        block_out_channels=(64, 96),
+        down_block_types=("CrossAttnDownBlock2D",) * 2,
+        up_block_types=("CrossAttnUpBlock2D",) * 2,
+        attention_head_dim=[4, 6],
+        layers_per_block=1,
+        cross_attention_dim=32,
+        use_linear_projection=True,
+    ).eval()
+    unet = UNet(UNetConfig.from_dict(theirs.config)).eval()
+    unet.load_state_dict(theirs.state_dict(), strict=True)
+    inputs = noise(2, 16, 8, 8), torch.tensor([3.0, 700.0]), noise(2, 12, 32, seed=2)
+    assert relative_error(unet(*inputs), theirs(*inputs).sample) < 1e-4
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [AttentionSettings(slice_size=1), AttentionSettings(slice_size=3), AttentionSettings(backend="math")],
+    ids=["slices of 1", "slices of 3", "math"],
+)
+def test_other_ways_to_attend_change_nothing(pair: Pair, settings: AttentionSettings) -> None:
+    other = load(pair.folder, Placement(attention=settings))
+    inputs = unet_inputs(2, 16, 16)
+    assert relative_error(other.unet(*inputs), pair.ours.unet(*inputs)) < 1e-5
+
+
+def test_deep_features_of_the_same_step_change_nothing(pair: Pair) -> None:
+    inputs = unet_inputs(2, 16, 16)
+    deep = pair.ours.unet.deep_features(*inputs)
+    assert torch.equal(pair.ours.unet(*inputs, deep), pair.ours.unet(*inputs))
+
+
+def test_deep_features_hold_most_of_the_work() -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.device("meta"):
+        unet = UNet(replace(UNetConfig(), widths=(32, 64, 96, 96)), AttentionSettings(backend="math"))
+        inputs = torch.zeros(1, 4, 32, 32), torch.zeros(1), torch.zeros(1, 77, 768)
+        deep = unet.deep_features(*inputs)
+        with FlopCounterMode(display=False) as whole:
+            unet(*inputs)
+        with FlopCounterMode(display=False) as shallow:
+            unet(*inputs, deep)
+    assert shallow.get_total_flops() < 0.2 * whole.get_total_flops()
