@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from enum import Enum
 from logging.handlers import RotatingFileHandler
 from typing import NoReturn
 
@@ -36,6 +37,7 @@ def configure(settings: Settings, *, console: bool = False) -> None:
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _plain_enums,
     ]
     structlog.configure(
         processors=[
@@ -65,6 +67,11 @@ def configure(settings: Settings, *, console: bool = False) -> None:
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.captureWarnings(capture=True)
+
+
+def _plain_enums(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """`finished` instead of `<Cached.FINISHED: 'finished'>`."""
+    return {name: value.value if isinstance(value, Enum) else value for name, value in event.items()}
 
 
 def _plain() -> structlog.typing.Processor:

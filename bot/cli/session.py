@@ -1,0 +1,100 @@
+"""Running one command against the installation: settings in, the same invocations as from a chat, a clean stop."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import os
+import signal
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import typer
+
+from bot.chat import Invocation, Place, Requester, Role
+from bot.errors import SettingsError
+from bot.messages import say
+
+if TYPE_CHECKING:
+    from bot.app import App
+    from bot.cli.options import Values
+    from bot.settings import Settings
+
+T = TypeVar("T")
+
+PLATFORM = "cli"
+OPERATOR = Requester(platform=PLATFORM, id="operator", role=Role.OPERATOR)
+"""Whoever has a shell on the machine owns the installation."""
+HERE = Place(platform=PLATFORM, workspace="local", channel="terminal")
+
+
+def invocation(command: str, options: Values) -> Invocation:
+    """A command of the person at the terminal."""
+    return Invocation(event=uuid.uuid4().hex, command=command, requester=OPERATOR, place=HERE, options=options)
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run one command's coroutine to its end; Ctrl-C and SIGTERM cancel it, so that it can stop cleanly.
+
+    Raises:
+        KeyboardInterrupt: it was Ctrl-C.
+        asyncio.CancelledError: it was SIGTERM.
+    """
+
+    async def cancellable() -> T:
+        task = asyncio.ensure_future(work)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await task
+
+    return asyncio.run(cancellable())
+
+
+def prepared(*, console_log: bool = False) -> Settings:
+    """Read the settings and begin to log.
+
+    Raises:
+        SettingsError: a setting is wrong, or the home can't be written.
+    """
+    from bot import logs, settings
+
+    loaded = settings.load()
+    _check_home(loaded.home)
+    logs.configure(loaded, console=console_log)
+    return loaded
+
+
+@asynccontextmanager
+async def installation(settings: Settings | None = None) -> AsyncIterator[App]:
+    """Everything below the adapters, started, and stopped afterwards.
+
+    Raises:
+        BotError, EngineError: something can't start.
+    """
+    from bot import app
+
+    if settings is None:
+        settings = await asyncio.to_thread(prepared)
+    async with app.running(settings) as running:
+        # A command that was killed has nobody left to answer.
+        await running.jobs.abandon(PLATFORM)
+        yield running
+
+
+def _check_home(home: Path) -> None:
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=home):
+            pass
+    except OSError as error:
+        reason = os.strerror(error.errno or errno.EIO).lower()
+        raise SettingsError(say("cli.home", home=home, reason=reason)) from error
+
+
+def put(value: object) -> None:
+    """Print one JSON object on standard output."""
+    typer.echo(json.dumps(value, ensure_ascii=False, default=str))

@@ -1,0 +1,147 @@
+"""`easel chat`, `serve`, `fetch`, `verify` and `doctor`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bot.cli.files import checked_folder
+from bot.cli.options import Json
+from bot.cli.outcome import Exit
+from bot.cli.session import installation, prepared, put, run
+from bot.cli.view import fetching
+from bot.errors import BadInputError, BotError, SettingsError
+from bot.messages import listed, quote, say, shorten
+from engine.errors import EngineError
+from engine.types import Verification
+
+MAX_FILE = 100_000_000
+"""Bytes of a picture that `verify` reads."""
+
+
+def chat(
+    *,
+    save: Annotated[str, typer.Option("--save", metavar="DIR", help="Folder for the pictures; made if missing.")] = ".",
+) -> int:
+    """Talk to Easel as in a chat: commands come in on standard input, answers go out on standard output."""
+    return run(_chat(checked_folder(save)))
+
+
+def serve() -> int:
+    """Serve every chat that is set up, until Ctrl-C or SIGTERM."""
+    try:
+        return run(_serve())
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        return Exit.DELIVERED
+
+
+def fetch(
+    model: Annotated[str, typer.Argument(metavar="MODEL|detoxify", help="A known model, or owner/name on the hub.")],
+) -> int:
+    """Download a model or the toxicity checker at its pinned revision; goes on where an earlier try ended."""
+    from bot.clients import local
+
+    settings = prepared()
+    with fetching() as report:
+        folder = local.fetch(model, settings, report)
+    typer.echo(say("cli.fetched", model=model, folder=folder))
+    return Exit.DELIVERED
+
+
+def verify(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A picture.", show_default=False)],
+    *,
+    as_json: Json = False,
+) -> int:
+    """Say what a picture file tells of its making."""
+    return run(_verify(_content(file), as_json=as_json))
+
+
+def doctor(*, as_json: Json = False) -> int:
+    """Look at settings, weights, database, disk and tokens, and say how to mend what is wrong."""
+    return run(_doctor(as_json=as_json))
+
+
+async def _doctor(*, as_json: bool) -> int:
+    from bot.cli.doctor import Check, examine
+
+    checks: list[Check] = []
+    async for check in examine():
+        checks.append(check)
+        if not as_json:
+            typer.echo(f"{say(f'doctor.{check.state}'):<6} {check.text}")
+            if check.mend:
+                typer.echo(f"       {check.mend}")
+    unwell = any(check.state == "wrong" for check in checks)
+    if as_json:
+        put({"ok": not unwell, "checks": [vars(check) for check in checks]})
+    return Exit.UNWELL if unwell else Exit.DELIVERED
+
+
+async def _verify(data: bytes, *, as_json: bool) -> int:
+    async with installation() as running:
+        found = await running.client.verify(data)
+    if as_json:
+        put(found.model_dump(mode="json"))
+    else:
+        for line in _told(found):
+            typer.echo(line)
+    return Exit.DELIVERED if found.intact else Exit.UNWELL
+
+
+def _told(found: Verification) -> Iterator[str]:
+    """What a verification says, a sentence a line."""
+    yield say("cli.intact" if found.intact else "cli.damaged")
+    if found.made_here is not None:
+        yield say("cli.made_here" if found.made_here else "cli.not_made_here")
+    yield say("cli.mark", mark=quote(found.visible_mark)) if found.visible_mark else say("cli.no_mark")
+    for name, value in (found.parameters or {}).items():
+        yield f"  {name}: {shorten(str(value), 200)}"
+
+
+def _content(file: str) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        BadInputError: it can't be read or is too large for a picture.
+    """
+    try:
+        path = Path(file)
+        if path.stat().st_size > MAX_FILE:
+            raise BadInputError(say("cli.too_long", given=quote(file), limit=MAX_FILE))
+        return path.read_bytes()
+    except OSError as error:
+        reason = (error.strerror or "unreadable").lower()
+        raise BadInputError(say("cli.unreadable", given=quote(file), reason=reason)) from error
+
+
+async def _chat(folder: Path) -> int:
+    from bot.adapters.console import Console
+
+    console = Console(source=sys.stdin.fileno(), out=sys.stdout, folder=folder)
+    async with installation() as running:
+        await console.run(running.dispatcher)
+    return Exit.DELIVERED
+
+
+async def _serve() -> int:
+    from bot import app
+
+    settings = prepared(console_log=True)
+    adapters = app.adapters(settings)
+    if not adapters:
+        raise SettingsError(say("cli.nothing_to_serve"))
+    try:
+        async with installation(settings) as running, asyncio.TaskGroup() as tasks:
+            for adapter in adapters:
+                tasks.create_task(adapter.run(running.dispatcher), name=adapter.name)
+            typer.echo(say("cli.serving", adapters=listed(adapter.name for adapter in adapters)), err=True)
+    except* (BotError, EngineError) as failures:
+        # The first adapter that can't go on stops the others.
+        raise failures.exceptions[0] from None
+    return Exit.DELIVERED

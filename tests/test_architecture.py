@@ -1,0 +1,140 @@
+"""What import-linter can't see: where each SDK may be imported, how long files are, and what nobody may use."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PRODUCT = ("bot", "engine", "modal_engine.py")
+EVERYTHING = (*PRODUCT, "training", "tests", "benchmarks", "scripts")
+
+SDK_PLACES = {
+    "discord": ("bot/adapters/discord/",),
+    "slack_bolt": ("bot/adapters/slack/",),
+    "slack_sdk": ("bot/adapters/slack/",),
+    "gradio": ("bot/adapters/web.py",),
+    "modal": ("bot/clients/modal.py", "modal_engine.py"),
+    "aiosqlite": ("bot/store/", "engine/cache/"),
+}
+MAX_FILE_LINES = 399
+MAX_FUNCTION_LINES = 50
+
+
+def sources(*rooms: str) -> Iterator[Path]:
+    for room in rooms:
+        path = ROOT / room
+        yield from [path] if path.is_file() else sorted(path.rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"))
+
+
+def parsed(*rooms: str) -> Iterator[tuple[str, ast.Module]]:
+    for path in sources(*rooms):
+        yield name_of(path), tree_of(path)
+
+
+@pytest.mark.parametrize(("sdk", "places"), SDK_PLACES.items())
+def test_an_sdk_is_imported_in_its_place_alone(sdk: str, places: tuple[str, ...]) -> None:
+    users = [name for name, tree in parsed(*PRODUCT) if any(i.split(".")[0] == sdk for i in imports(tree))]
+    assert [name for name in users if not name.startswith(places)] == []
+
+
+def test_engine_sd_stands_on_torch_and_little_else() -> None:
+    allowed = {"engine", "torch", "numpy", "safetensors", "xformers", *sys.stdlib_module_names}
+    strangers = {
+        (name, imported)
+        for name, tree in parsed("engine/sd")
+        for imported in imports(tree)
+        if imported.split(".")[0] not in allowed
+    }
+    assert strangers == set()
+
+
+def test_the_modal_app_knows_no_chat() -> None:
+    for name, tree in parsed("modal_engine.py") if (ROOT / "modal_engine.py").exists() else ():
+        assert not [i for i in imports(tree) if i.split(".")[0] == "bot"], name
+
+
+def test_files_are_short() -> None:
+    lengths = {name_of(path): len(path.read_text("utf-8").splitlines()) for path in sources(*EVERYTHING)}
+    assert {name: lines for name, lines in lengths.items() if lines > MAX_FILE_LINES} == {}
+
+
+def test_functions_are_short() -> None:
+    long = {
+        f"{name}:{node.name}": node.end_lineno - node.lineno + 1
+        for name, tree in parsed(*EVERYTHING)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno
+        if node.end_lineno - node.lineno >= MAX_FUNCTION_LINES
+    }
+    assert long == {}
+
+
+def test_nobody_mocks() -> None:
+    users = [name for name, tree in parsed(*EVERYTHING) if {"unittest.mock", "mock"} & set(imports(tree))]
+    assert users == []
+
+
+def test_the_product_neither_prints_nor_evaluates() -> None:
+    faults = [
+        f"{name}:{node.lineno}"
+        for name, tree in parsed(*PRODUCT)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("print", "eval", "exec")
+    ]
+    assert faults == []
+
+
+def test_of_pickle_only_its_errors_are_used() -> None:
+    other = {"dill", "joblib", "shelve", "marshal", "cloudpickle"}
+    faults = [name for name, tree in parsed(*PRODUCT) if other & {i.split(".")[0] for i in imports(tree)}]
+    faults += [
+        f"{name}: {ast.unparse(node)}"
+        for name, tree in parsed(*PRODUCT)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "pickle" and not node.attr.endswith("Error")
+    ]
+    assert faults == []
+
+
+def test_checkpoints_are_read_as_tensors_alone() -> None:
+    calls = [
+        (name, node)
+        for name, tree in parsed(*EVERYTHING)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load"
+    ]
+    for name, call in calls:
+        arguments = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+        assert arguments.get("weights_only") == "True", f"{name}:{call.lineno}"
+
+
+def test_the_command_line_and_a_cache_hit_need_no_heavy_library() -> None:
+    heavy = ["torch", "diffusers", "transformers", "gradio", "discord", "slack_bolt", "modal", "onnxruntime"]
+    code = f"import sys, bot.cli.main, bot.app, engine.engine; sys.exit(str(set({heavy}) & set(sys.modules) or ''))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == ""
