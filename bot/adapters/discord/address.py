@@ -1,0 +1,61 @@
+"""Where an answer goes on Discord, as it is stored with the job and read again after a restart."""
+
+from __future__ import annotations
+
+import time
+
+import discord
+from pydantic import ValidationError
+
+from engine.types import Value
+
+DEFAULT_LIMIT = 10 * 2**20
+"""Bytes of one file where nothing larger is allowed (discord.com/developers/docs/reference, Uploading Files)."""
+MARGIN = 20.0
+"""Seconds before its end that a token is no longer relied on."""
+
+
+class Address(Value):
+    """The interaction that asked, and where it was."""
+
+    application: int = 0
+    token: str = ""
+    expires: float = 0.0
+    """Seconds since the epoch; a token lives for 15 minutes."""
+    interaction: int = 0
+    message: int | None = None
+    """The first answer, if Discord named it."""
+    channel: int | None = None
+    person: int | None = None
+    limit: int = DEFAULT_LIMIT
+    """Bytes of one file."""
+    private: bool = False
+    """The first answer is seen by the person alone."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether the interaction's token can still be used."""
+        return bool(self.token) and time.time() < self.expires - MARGIN
+
+
+def of(interaction: discord.Interaction, message: int | None, *, private: bool) -> Address:
+    """The address of an interaction that has been acknowledged."""
+    return Address(
+        application=interaction.application_id,
+        token=interaction.token,
+        expires=interaction.expires_at.timestamp(),
+        interaction=interaction.id,
+        message=message,
+        channel=interaction.channel_id,
+        person=interaction.user.id,
+        limit=interaction.filesize_limit,
+        private=private,
+    )
+
+
+def read(stored: str) -> Address:
+    """The address that was stored; an empty one if it can't be read."""
+    try:
+        return Address.model_validate_json(stored)
+    except ValidationError:
+        return Address()

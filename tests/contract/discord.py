@@ -1,0 +1,91 @@
+"""The Discord adapter's harness: a fake Discord on loopback, a member of one of its servers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from bot.adapters.discord.adapter import Discord
+from bot.adapters.discord.incoming import BATCH_FORM, OPTIONS_FIELD, PROMPTS_FIELD
+from bot.dispatch import Dispatcher
+from bot.settings import Settings
+from tests.fakes.discord import TOKEN, FakeDiscord
+from tests.fakes.discord_person import Person, seen
+
+STRING, SUBCOMMAND = 3, 1
+
+
+@asynccontextmanager
+async def connected(discord: FakeDiscord, dispatcher: Dispatcher, home: Path) -> AsyncIterator[None]:
+    """Run the adapter against the fake; leaving cancels it, as SIGTERM does."""
+    async with discord.serving():
+        settings = Settings(
+            home=home,
+            discord_token=SecretStr(TOKEN),
+            discord_api=f"http://{discord.address}/api",
+            discord_gateway=f"ws://{discord.address}/gateway/",
+        )
+        task = asyncio.create_task(Discord(settings, pace=0.0).run(dispatcher))
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+    assert not discord.violations, discord.violations
+    assert not discord.unsilenced, discord.unsilenced
+
+
+class DiscordHarness:
+    """A person in a channel."""
+
+    member = "discord:42"
+    hostile: tuple[str, ...] = ("\N{RIGHT-TO-LEFT OVERRIDE}", "\x1b", "<@42>", "<@&7>", "[a](http")
+
+    def __init__(self, folder: Path) -> None:
+        self._home = folder
+        self.discord = FakeDiscord()
+        self.person = Person(self.discord)
+        self._events: dict[str, int] = {}
+
+    @asynccontextmanager
+    async def running(self, dispatcher: Dispatcher) -> AsyncIterator[None]:
+        """Connect the bot."""
+        async with connected(self.discord, dispatcher, self._home):
+            yield
+
+    async def say(self, command: str, text: str = "", event: str | None = None) -> None:
+        """Give a slash command, or fill in its form."""
+        number = self._events.setdefault(event, self.discord.snowflake()) if event else None
+        if command == "batch":
+            await self.person.submit(BATCH_FORM, {PROMPTS_FIELD: text, OPTIONS_FIELD: ""}, number)
+            return
+        action = text.partition(" ")[0]
+        options: list[dict[str, object]] = []
+        if command in ("imagine", "imagin"):
+            options = [{"name": "prompt", "type": STRING, "value": text}]
+        elif command in ("show", "cancel"):
+            options = [{"name": "job", "type": STRING, "value": text}]
+        elif command in ("cache", "moderation"):
+            options = [{"name": action, "type": SUBCOMMAND, "options": []}]
+        await self.person.command(command, options, number)
+
+    async def until(self, text: str, times: int = 1) -> None:
+        """Wait for a text."""
+        await self.discord.until(lambda: self.transcript().count(text) >= times)
+
+    async def until_pictures(self, count: int) -> None:
+        """Wait for attachments."""
+        await self.discord.until(lambda: len(self.pictures()) >= count)
+
+    def transcript(self) -> str:
+        """Every message and every edit, in order."""
+        return "\n".join(seen(text) for text in self.discord.log)
+
+    def pictures(self) -> list[bytes]:
+        """The attachments that arrived."""
+        return list(self.discord.pictures)

@@ -1,0 +1,94 @@
+"""A person in front of Discord's client: types commands, fills in forms, presses buttons, reads what appears."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from tests.fakes.discord import FakeDiscord
+from tests.fakes.discord_values import Asked, Message, user
+
+ADA = 42
+GUILD = 7
+CHANNEL = 70
+MEMBER = 0x800
+"""Send messages."""
+MANAGE_GUILD = 0x20
+COMMAND, COMPONENT, FORM = 2, 3, 5
+ESCAPED = re.compile(r"\\([_*~|`#])")
+
+
+class Person:
+    """Somebody on one server; `permissions` is what Discord says of them with every event."""
+
+    def __init__(self, discord: FakeDiscord, number: int = ADA, permissions: int = MEMBER) -> None:
+        self.discord = discord
+        self.number = number
+        self.permissions = permissions
+        self.guild: int | None = GUILD
+        self.channel = CHANNEL
+
+    async def command(self, name: str, options: list[dict[str, Any]], number: int | None = None) -> Asked:
+        """Give a slash command."""
+        data = {"id": "5", "name": name, "type": 1, "options": options}
+        return await self._send(COMMAND, data, number)
+
+    async def imagine(self, prompt: str, **options: Any) -> Asked:
+        """Give `/imagine`."""
+        picked = [{"name": name, "type": 3, "value": value} for name, value in options.items()]
+        return await self.command("imagine", [{"name": "prompt", "type": 3, "value": prompt}, *picked])
+
+    async def submit(self, custom_id: str, values: dict[str, str], number: int | None = None) -> Asked:
+        """Send a form."""
+        components = [
+            {"type": 18, "id": place, "component": {"type": 4, "id": 10 + place, "custom_id": name, "value": value}}
+            for place, (name, value) in enumerate(values.items(), 1)
+        ]
+        return await self._send(FORM, {"custom_id": custom_id, "components": components}, number)
+
+    async def press(self, message: Message, label: str) -> Asked:
+        """Press a button under a message."""
+        buttons = [button for row in message.components for button in row["components"]]
+        custom_id = next(button["custom_id"] for button in buttons if button["label"] == label)
+        data = {"custom_id": custom_id, "component_type": 2}
+        return await self._send(COMPONENT, data, message=message.shown())
+
+    async def _send(
+        self, kind: int, data: dict[str, Any], number: int | None = None, message: dict[str, Any] | None = None
+    ) -> Asked:
+        who = user(self.number, "ada")
+        event: dict[str, Any] = {
+            "id": str(number or self.discord.snowflake()),
+            "type": kind,
+            "data": data,
+            "channel_id": str(self.channel),
+            "channel": self._channel(),
+            "locale": "en-US",
+            "entitlements": [],
+            "authorizing_integration_owners": {"0": str(self.guild or 0)},
+            "context": 0 if self.guild else 1,
+            "attachment_size_limit": self.discord.claimed_limit,
+            "app_permissions": "2147483647",
+        }
+        if message is not None:
+            event["message"] = message
+        if self.guild is None:
+            event["user"] = who
+        else:
+            member = {"user": who, "roles": [], "permissions": str(self.permissions), "flags": 0, "nick": None}
+            event |= {"guild_id": str(self.guild), "guild_locale": "en-US"}
+            event["member"] = member | {"joined_at": "2026-01-01T00:00:00+00:00", "deaf": False, "mute": False}
+        return await self.discord.interaction(event, self.channel)
+
+    def _channel(self) -> dict[str, Any]:
+        if self.guild is None:
+            return {"id": str(self.channel), "type": 1, "recipients": [user(self.number, "ada")]}
+        return {"id": str(self.channel), "type": 0, "guild_id": str(self.guild), "name": "pictures", "position": 0}
+
+
+def seen(text: str) -> str:
+    """What a message looks like: escapes hide their backslash, except in a block.
+
+    Where a mention or a link would begin, the backslash stays, so that tests can look for it.
+    """
+    return text if text.startswith("```") else ESCAPED.sub(r"\1", text)

@@ -1,0 +1,74 @@
+"""What the fake Discord keeps, and how its API shows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+APPLICATION = 1000
+"""The bot's id, as a user and as an application."""
+
+
+def user(number: int, name: str, *, bot: bool = False) -> dict[str, Any]:
+    """A user as the API shows them."""
+    return {"id": str(number), "username": name, "discriminator": "0", "avatar": None, "bot": bot, "global_name": None}
+
+
+@dataclass
+class Message:
+    """One message, as the fake keeps it."""
+
+    id: int
+    channel: int
+    content: str = ""
+    files: list[tuple[str, str, bytes]] = field(default_factory=list)
+    """Name, alternative text and content of each attachment."""
+    flags: int = 0
+    components: list[Any] = field(default_factory=list)
+    nonce: str | None = None
+
+    def shown(self) -> dict[str, Any]:
+        """The message as the API shows it."""
+        attachments = [
+            {"id": str(number), "filename": name, "size": len(data), "url": "", "proxy_url": "", "description": text}
+            for number, (name, text, data) in enumerate(self.files)
+        ]
+        return {
+            "id": str(self.id),
+            "channel_id": str(self.channel),
+            "author": user(APPLICATION, "easel", bot=True),
+            "content": self.content,
+            "timestamp": "2026-01-01T00:00:00+00:00",
+            "edited_timestamp": None,
+            "tts": False,
+            "mention_everyone": False,
+            "mentions": [],
+            "mention_roles": [],
+            "attachments": attachments,
+            "embeds": [],
+            "pinned": False,
+            "type": 0,
+            "flags": self.flags,
+            "components": self.components,
+        }
+
+
+@dataclass
+class Asked:
+    """An interaction, and how far its answer is."""
+
+    id: int
+    channel: int
+    token: str
+    acknowledged: bool = False
+    first: Message | None = None
+    expired: bool = False
+    form: dict[str, Any] | None = None
+
+
+class Refused(Exception):  # noqa: N818  (Discord's refusal, not a fault)
+    """What the API answers instead."""
+
+    def __init__(self, status: int, code: int, text: str) -> None:
+        super().__init__(text)
+        self.status, self.code, self.text = status, code, text
