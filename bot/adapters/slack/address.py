@@ -1,0 +1,39 @@
+"""Where an answer goes, as it is kept with the job."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+
+from bot.chat import Place
+from engine.types import Value
+
+PLATFORM = "slack"
+
+
+class Address(Value):
+    """A person in a channel, or in a thread of it; written down as JSON in `Invocation.reply_to`."""
+
+    team: str
+    channel: str
+    user: str
+    thread: str | None = None
+    status: str | None = None
+    """Timestamp of the message that tells how far the job has come, once there is one."""
+
+    @property
+    def place(self) -> Place:
+        """The same for everything below the adapter."""
+        return Place(platform=PLATFORM, workspace=self.team, channel=self.channel, thread=self.thread)
+
+    @property
+    def direct(self) -> bool:
+        """Whether nobody else reads there: a direct message with the bot."""
+        return self.channel.startswith("D")
+
+    @classmethod
+    def read(cls, written: str, place: Place, user: str) -> Address:
+        """The address of a stored job; what can't be read is made up from its place."""
+        try:
+            return cls.model_validate_json(written)
+        except ValidationError:
+            return cls(team=place.workspace, channel=place.channel, user=user, thread=place.thread)

@@ -1,0 +1,46 @@
+"""Slack's way of writing text, both ways.
+
+What people type arrives with `& < >` as entities, and with mentions, channels and links as `<…>`
+(docs.slack.dev/messaging/formatting-message-text). What goes out is plain_text wherever Slack takes an object, and
+escaped where it takes nothing but a string.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+
+from bot import messages
+
+MAX_FALLBACK = 300
+"""Characters of a notification."""
+CONTROL = re.compile(r"<(@(?=[UW])|#(?=[CDG])|!(?=[a-z])|(?=[a-z]{1,10}:))([^<>|\s]+)(?:\|([^<>]*))?>")
+"""`<@U7>`, `<#C7|general>`, `<!here>`, `<https://example.org|label>`."""
+SPECIAL = {"here": "@here", "channel": "@channel", "everyone": "@everyone"}
+
+
+def plain(text: str, bot: str = "") -> str:
+    """What the person sees of what they typed; a mention of `bot` (a user id) at the start is left out."""
+    start = re.match(rf"\s*<@{re.escape(bot)}(?:\|[^<>]*)?>[\s:,]*", text) if bot else None
+    rest = text[start.end() :] if start else text
+    return html.unescape(CONTROL.sub(_seen, rest))
+
+
+def _seen(match: re.Match[str]) -> str:
+    """A link, mention or channel as Slack shows it."""
+    sign, target, label = match[1], match[2], match[3]
+    if sign == "!":
+        return label or SPECIAL.get(target, f"@{target.partition('^')[0]}")
+    shown = label or target
+    return sign + shown.removeprefix(sign) if sign else shown.removeprefix("mailto:")
+
+
+def shown(text: str) -> str:
+    """A text for a plain_text object: nothing hidden in it can turn the line around or command a terminal."""
+    return messages.printable(text, keep="\n")
+
+
+def fallback(text: str) -> str:
+    """A text for the notification, where Slack reads markup: one line, with `& < >` as entities."""
+    line = messages.shorten(text, MAX_FALLBACK)
+    return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

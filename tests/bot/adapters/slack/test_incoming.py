@@ -1,0 +1,123 @@
+"""What Slack sends, in the bot's own terms."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.adapters.slack import incoming
+from bot.adapters.slack.address import Address
+from bot.adapters.slack.text import fallback, plain, shown
+from bot.chat import Place, Requester
+from bot.handlers.table import COMMANDS
+from tests.contract.slack import escaped
+from tests.fakes.slack import BOT, TEAM
+from tests.fakes.slack_blocks import LIVE
+
+SAID = {"type": "app_mention", "user": "UADA", "team": TEAM, "channel": "C1", "ts": "5.1", "text": f"<@{BOT}> a cat"}
+
+
+def event(**changes: object) -> dict[str, object]:
+    said = {name: value for name, value in (SAID | changes).items() if value is not None}
+    return {"team_id": TEAM, "event_id": "Ev1", "event": said}
+
+
+@pytest.mark.parametrize(
+    ("typed", "seen"),
+    [
+        ("a &lt;b&gt; &amp; c", "a <b> & c"),
+        ("&amp;lt;", "&lt;"),
+        (f"<@{BOT}> a cat", "a cat"),
+        (f"  <@{BOT}|easel>: a cat", "a cat"),
+        (f"a cat <@{BOT}>", f"a cat @{BOT}"),
+        ("<@U7|ada> and <#C7|general> and <#C8>", "@ada and #general and #C8"),
+        ("<!here> <!channel> <!subteam^S1|@painters> <!date^1^{date}|today>", "@here @channel @painters today"),
+        ("<https://example.org/a|a link> <https://example.org/b>", "a link https://example.org/b"),
+        ("<mailto:a@example.org>", "a@example.org"),
+        ("1 < 2 > 0", "1 < 2 > 0"),
+    ],
+)
+def test_a_text_reads_as_the_person_saw_it(typed: str, seen: str) -> None:
+    assert plain(typed, BOT) == seen
+
+
+@given(st.text())
+def test_typed_text_survives_slack_s_entities(text: str) -> None:
+    assert plain(escaped(text)) == text
+
+
+@given(st.text() | st.from_regex(r"<[@#!]?[a-z|^<>&;]*>|&[a-z]{0,4};?"))
+def test_a_notification_has_no_live_markup(text: str) -> None:
+    line = fallback(text)
+    assert not LIVE.search(line)
+    assert "\n" not in line
+    assert "\N{RIGHT-TO-LEFT OVERRIDE}" not in shown(text)
+
+
+def test_reading_takes_linear_time() -> None:
+    begun = time.perf_counter()
+    for hostile in ("<" * 200_000, "<a" * 100_000, "<@" + "a" * 200_000, " " * 200_000, "<a|" * 70_000):
+        plain(hostile, BOT)
+    assert time.perf_counter() - begun < 2.0
+
+
+def test_every_slash_command_gives_a_command_that_exists_and_all_have_one() -> None:
+    assert set(incoming.SLASH_COMMANDS.values()) == set(COMMANDS)
+
+
+def test_a_mention_is_answered_in_its_thread() -> None:
+    asked = incoming.message(event(), BOT)
+    assert asked is not None
+    assert (asked.command, asked.text, asked.event) == ("imagine", "a cat", "Ev1")
+    assert asked.address == Address(team=TEAM, channel="C1", user="UADA", thread="5.1")
+    deeper = incoming.message(event(thread_ts="4.0"), BOT)
+    assert deeper is not None
+    assert deeper.address.thread == "4.0"
+
+
+@pytest.mark.parametrize(
+    ("text", "command", "rest"),
+    [("/show abc", "show", "abc"), ("/imagine-show abc", "show", "abc"), ("/nonsense", "nonsense", ""), ("/", "", "")],
+)
+def test_commands_can_be_said(text: str, command: str, rest: str) -> None:
+    asked = incoming.message(event(text=f"<@{BOT}> {text}"), BOT)
+    assert asked is not None
+    assert (asked.command, asked.text) == (command, rest)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"bot_id": "B2"}, {"subtype": "message_changed"}, {"user": None}, {"type": "message"}]
+)
+def test_what_no_person_wrote_is_left_alone(changes: dict[str, object]) -> None:
+    assert incoming.message(event(**changes), BOT) is None
+
+
+@pytest.mark.parametrize(
+    "value", ["", "v2:reroll:abc:0", "v1:ban:abc:0", "v1:reroll:ABC:0", "v1:show:a:0\n", "v1:show::0", None]
+)
+def test_strange_buttons_do_nothing(value: str | None) -> None:
+    assert incoming.button({"actions": [{"value": value}]}) is None
+
+
+def test_an_address_survives_being_written_down() -> None:
+    address = Address(team=TEAM, channel="D1", user="UADA", thread="1.2", status="3.4")
+    assert Address.read(address.model_dump_json(), address.place, "UADA") == address
+    assert address.direct
+
+
+def test_an_unreadable_address_is_made_up_from_the_place() -> None:
+    place = Place(platform="slack", workspace=TEAM, channel="C1", thread="1.2")
+    assert Address.read("{", place, "UADA") == Address(team=TEAM, channel="C1", user="UADA", thread="1.2")
+
+
+def test_events_and_places_are_told_apart_by_team() -> None:
+    asked = incoming.message(event(), BOT)
+    assert asked is not None
+    invocation = asked.invocation(Requester(platform="slack", id="UADA"))
+    assert invocation.event == f"{TEAM}:Ev1"
+    assert invocation.place.scope == f"slack:{TEAM}"
+    assert re.fullmatch(r"\{.*\}", invocation.reply_to)

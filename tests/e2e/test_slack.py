@@ -1,0 +1,60 @@
+"""`easel serve` as a process of its own, against a Slack on loopback: killed in a job, and started again."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from tests.contract.slack import SlackHarness
+from tests.e2e.conftest import TIMEOUT, Installation
+from tests.fakes.slack import APP_TOKEN, BOT_TOKEN
+
+
+@pytest.fixture
+def person() -> SlackHarness:
+    harness = SlackHarness()
+    harness.slack.patience = TIMEOUT
+    return harness
+
+
+@asynccontextmanager
+async def serving(installation: Installation, person: SlackHarness, api: str) -> AsyncIterator[subprocess.Popen[str]]:
+    """A running `easel serve` that is connected; it is killed at the end if it hasn't ended by then."""
+    before = person.slack.connections
+    process = await asyncio.to_thread(
+        lambda: installation.start(
+            "serve", EASEL_SLACK_BOT_TOKEN=BOT_TOKEN, EASEL_SLACK_APP_TOKEN=APP_TOKEN, EASEL_SLACK_API=api
+        )
+    )
+    try:
+        await person.slack.until(lambda: person.slack.connections > before)
+        yield process
+    finally:
+        process.kill()
+        await asyncio.to_thread(process.communicate)
+
+
+async def test_a_killed_serve_finishes_its_jobs_once_after_the_next_start(
+    install: Callable[[], Installation], person: SlackHarness
+) -> None:
+    installation = install()
+    async with person.slack.serving() as api:
+        async with serving(installation, person, api):
+            await person.slash("imagine", "a red apple --seed 7 --steps 40", event="same")
+            await person.until("step")
+        assert person.pictures() == []
+        async with serving(installation, person, api) as process:
+            await person.slash("imagine", "a red apple --seed 7 --steps 40", event="same")
+            await person.until("seed 7")
+            await person.mention("/history")
+            await person.until("delivered")
+            process.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(process.wait, TIMEOUT) == 0
+    assert len(person.pictures()) == 1
+    assert person.pictures()[0].startswith(b"\x89PNG")
+    assert person.slack.trespasses == []
