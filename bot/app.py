@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,31 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
 
-PLATFORMS: tuple[Callable[[Settings], Adapter | None], ...] = ()
+def _discord(settings: Settings) -> Adapter | None:
+    if settings.discord_token is None:
+        return None
+    with _needing("discord"):
+        from bot.adapters.discord.adapter import Discord
+    return Discord(settings)
+
+
+def _slack(settings: Settings) -> Adapter | None:
+    from bot.adapters import slack
+
+    with _needing("slack"):
+        return slack.make(settings)
+
+
+@contextmanager
+def _needing(extra: str) -> Iterator[None]:
+    """Say which extra of this package is missing, if one is."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise SettingsError(say("settings.extra", name=error.name or "", extra=extra)) from error
+
+
+PLATFORMS: tuple[Callable[[Settings], Adapter | None], ...] = (_discord, _slack)
 """Makers of the adapters that `easel serve` runs; each answers None where its platform is not set up."""
 
 

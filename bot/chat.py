@@ -48,7 +48,7 @@ class Place(Value):
 
     platform: str
     workspace: str
-    """Discord guild, Slack team; `dm` or `local` where there is none."""
+    """Discord guild or direct conversation (`dm-CHANNEL`), Slack team; `local` where there is none."""
     channel: str
     thread: str | None = None
 
@@ -61,8 +61,9 @@ class Place(Value):
 class Invocation(Value):
     """One command, as it came in.
 
-    Either `text` holds what was typed after the command's name, for the grammar to read, or `options` holds values
-    that the platform has already typed. `event` is the platform's own id of the event: seen twice, it is one job.
+    `text` holds what was typed after the command's name, for the grammar to read, `options` values that the platform
+    has already typed; a prompt may come as text with options beside it. `event` is the platform's own id of the event:
+    seen twice, it is one job.
     """
 
     event: str

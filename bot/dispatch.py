@@ -84,6 +84,13 @@ class Dispatcher:
             return self._explained(error, "deliver", delivery.job, messages.ENGLISH)
         return None
 
+    async def redirect(self, job: str, reply_to: str) -> None:
+        """Change what the adapter needs to answer a job after a restart; does without where it can't be written."""
+        try:
+            await self._jobs.redirect(job, reply_to)
+        except BotError as error:
+            log.warning("address not written", job=job, reason=error.sentence)
+
     async def _answer(self, invocation: Invocation) -> AsyncGenerator[Update, None]:
         role = await self._moderation.role_of(invocation.requester, invocation.place)
         context = Context(

@@ -27,7 +27,7 @@ MAX_ALT = 1024
 BAR = 12
 HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 """Unicode categories that are shown escaped: they could move the cursor, turn the line around or hide."""
-NUMBER = re.compile(r"-?[0-9.]+")
+NUMBER = re.compile(r"-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)")
 JOINERS = "\u200c\u200d"
 """Format characters that Persian, Indic scripts and emoji need, and that do no harm."""
 
@@ -193,8 +193,13 @@ def caption(image: Image, locale: str = ENGLISH) -> str:
     if image.cached is not Cached.NONE:
         parts.append(say("caption.cached", locale))
     else:
-        parts.append(say("caption.seconds", locale, seconds=f"{sum(image.seconds.values()):.1f}"))
+        parts.append(say("caption.seconds", locale, seconds=f"{_spent(image):.1f}"))
     return " · ".join(parts)
+
+
+def _spent(image: Image) -> float:
+    """Seconds from the order to the file; the sum of the stages where the engine gives no total."""
+    return image.seconds.get("total") or sum(image.seconds.values())
 
 
 def alt_text(request: ImageRequest, locale: str = ENGLISH) -> str:

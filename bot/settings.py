@@ -139,6 +139,8 @@ def load() -> Settings:
         raise SettingsError(f"These settings can't be used: {problems}.") from error
     except UnreadableError as error:
         raise SettingsError(f"The settings can't be read: {error}.") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"The file {TOML_FILE} can't be read: it is not a text in UTF-8.") from error
     except (OSError, ValueError) as error:
         raise SettingsError(f"The file {TOML_FILE} can't be read: {error}.") from error
 
@@ -156,4 +158,6 @@ def _problem(problem: ErrorDetails) -> str:
     name = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         return f"{name} (there is no such setting)"
+    if problem["type"] == "string_pattern_mismatch":
+        return f"{name} (it needs {PROMPT_SLOT} where the prompt is to stand, got {str(problem['input'])[:50]!r})"
     return f"{name} ({problem['msg'].lower()}, got {str(problem['input'])[:50]!r})"

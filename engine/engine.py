@@ -78,10 +78,12 @@ class Engine(CacheDesk):
         """Open the cache and see that every check that is switched on can be made.
 
         Raises:
+            UnknownModelError: the operator named a model that doesn't exist.
             SafetyUnavailableError: a checker is missing.
             StorageError: the cache can't be opened.
         """
         self._safety.ready()
+        await asyncio.to_thread(lambda: self._safety.version)  # reads the word lists, once
         await self._cache.open()
 
     async def close(self) -> None:
@@ -146,7 +148,7 @@ class Engine(CacheDesk):
         source = await self._source(request.model)
         mark = effective_mark(request, self._settings)
         if mark:
-            watermark.check(mark, request.width, request.height)
+            await asyncio.to_thread(watermark.check, mark, request.width, request.height)
         strict = request.strict or self._settings.strict
         with _timing(seconds, "check"):
             verdict = await self._judge(request, strict=strict)
@@ -220,8 +222,6 @@ class Engine(CacheDesk):
             self._metrics.cache_hit(Cached.UNMARKED)
             bitmap = await asyncio.to_thread(_decode, unmarked)
             await self._finish(run, plan, bitmap, Cached.UNMARKED)
-        else:
-            self._metrics.cache_miss()
         return bool(finished or unmarked)
 
     async def _serve_drawn(self, run: Run, batch: Sequence[Plan]) -> None:
@@ -234,6 +234,8 @@ class Engine(CacheDesk):
             if not missing:
                 return
             firsts = [plans[0] for plans in missing.values()]
+            for _ in firsts:
+                self._metrics.cache_miss()
             for first, drawing in zip(firsts, await self._draw(run, firsts), strict=True):
                 with run.answering([plan.index for plan in missing[first.generation_key]]):
                     await self._serve_drawing(run, missing[first.generation_key], drawing)

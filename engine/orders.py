@@ -114,10 +114,13 @@ class Run:
             self.emit(Progress(index=plan.index, stage=stage, step=step, steps=steps))
 
     def finish(self) -> None:
-        """No more events follow. A picture that nobody answered is a fault, and still gets its answer."""
+        """No more events follow. A picture that was neither stopped nor answered is a fault, and gets its answer."""
         for index in sorted(self._open):
-            self.log.error("picture left without an answer", index=index)
-            self.emit(Failed(index=index, code="internal", sentence=INTERNAL_FAULT))
+            if self.stop.is_set():
+                self.emit(Cancelled(index=index))
+            else:
+                self.log.error("picture left without an answer", index=index)
+                self.emit(Failed(index=index, code="internal", sentence=INTERNAL_FAULT))
         self._events.put_nowait(None)
 
     async def events(self) -> AsyncIterator[Event]:

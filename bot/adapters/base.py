@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing, contextmanager
 from types import TracebackType
 from typing import Protocol, Self
 
 import structlog
 
+from bot import messages
 from bot.chat import Delivery, Queued, Update, Working
 from bot.dispatch import Dispatcher
 from bot.errors import DeliveryError
@@ -126,19 +127,33 @@ async def relay(
 async def _show(update: Update, surface: Surface) -> None:
     """A status line that can't be shown must not cost the picture that follows."""
     try:
-        await surface.show(update)
+        with _on_platform():
+            await surface.show(update)
     except DeliveryError as error:
         log.warning("update not shown", kind=update.kind, reason=error.sentence)
 
 
 async def _deliver(delivery: Delivery, surface: Surface, dispatcher: Dispatcher) -> None:
     async def send(attempt: Delivery) -> str:
-        earlier = await surface.find(attempt) if attempt.attempt > 1 else None
-        return await surface.send(attempt) if earlier is None else earlier
+        with _on_platform():
+            earlier = await surface.find(attempt) if attempt.attempt > 1 else None
+            return await surface.send(attempt) if earlier is None else earlier
 
     failure = await dispatcher.deliver(delivery, send)
     if failure is not None:
         await _show(failure, surface)
+
+
+@contextmanager
+def _on_platform() -> Iterator[None]:
+    """The boundary to a platform's SDK: what it raises unforeseen is a message not taken, and so tried again."""
+    try:
+        yield
+    except DeliveryError:
+        raise
+    except Exception as error:
+        log.exception("fault of an adapter")
+        raise DeliveryError(messages.say("failure.platform")) from error
 
 
 class _Rhythm:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import tempfile
 import threading
 import uuid
 from collections.abc import AsyncGenerator, Callable
@@ -20,6 +19,7 @@ from bot.adapters.base import Answers
 from bot.chat import Delivery, Invocation, Place, Reply, Requester, Role, Update
 from bot.dispatch import Dispatcher
 from bot.errors import DeliveryError
+from bot.files import write_whole
 
 PLATFORM = "console"
 OPERATOR = Requester(platform=PLATFORM, id="operator", role=Role.OPERATOR)
@@ -162,22 +162,6 @@ class ConsoleSurface:
     def _is_saved(self, delivery: Delivery) -> bool:
         pairs = zip(delivery.pictures, self._paths(delivery), strict=True)
         return all(path.is_file() and path.read_bytes() == picture.image.data for picture, path in pairs)
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all, even if the machine stops meanwhile."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".easel-")
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(descriptor)
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink()
-        raise
 
 
 async def noticing(updates: AsyncGenerator[Update, None], first: asyncio.Event) -> AsyncGenerator[Update, None]:

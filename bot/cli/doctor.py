@@ -19,10 +19,13 @@ from bot.messages import bytes_text, listed, say
 from bot.settings import Settings
 from bot.store import Store
 from engine.errors import EngineError
+from engine.types import EngineInfo
 
 State = Literal["ok", "note", "wrong"]
 LEAST_FREE = 2 * 2**30
 """Bytes that should be free for pictures, database and models."""
+FULL = 50 * 2**20
+"""Bytes free below which the disk counts as full: a handful of pictures more, and nothing can be written."""
 EXTRAS = {
     "engine": "torch",
     "discord": "discord",
@@ -74,6 +77,8 @@ def _home(home: Path) -> Check:
     if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
         return _found("home", "wrong", mend=True, home=home)
     free = shutil.disk_usage(there).free
+    if free < FULL:
+        return _found("disk", "wrong", mend=True, home=home, free=bytes_text(free))
     return _found("home", "ok" if free >= LEAST_FREE else "note", home=home, free=bytes_text(free))
 
 
@@ -105,17 +110,20 @@ def _extras(settings: Settings) -> Check:
 
 async def _engine(settings: Settings) -> AsyncIterator[Check]:
     """Whether the engine can start, which weights are here, and what it warns of."""
+    info: EngineInfo | None = None
     try:
         client = connect(settings)
         try:
-            await client.start()
             info = await client.info()
+            await client.start()
         finally:
             await client.close()
     except (BotError, EngineError) as error:
         yield Check(name="engine", state="wrong", text=error.sentence)
+    else:
+        yield _found("engine", "ok", where=settings.engine, model=info.default_model)
+    if info is None:
         return
-    yield _found("engine", "ok", where=settings.engine, model=info.default_model)
     for model in info.models:
         state: State = "ok" if model.installed else "wrong"
         yield _found("weights", state, mend=not model.installed, model=model.name, title=model.title)

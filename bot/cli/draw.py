@@ -28,9 +28,9 @@ MAX_LIST = 1_000_000
 
 @with_request_options
 def imagine(
-    prompt: Annotated[str, typer.Argument(help="What the picture should show.", show_default=False)],
+    prompt: Annotated[list[str], typer.Argument(metavar="PROMPT", help="What the picture should show.")],
     *,
-    output: Output = "",
+    output: Output = None,
     as_json: Json = False,
     **options: str | bool | None,
 ) -> int:
@@ -38,9 +38,9 @@ def imagine(
 
     Without --output it is written to this folder under a name of its own.
     """
-    file = files.checked_file(output) if output else None
+    file = None if output is None else files.checked_file(output)
     folder = Path() if file else files.checked_folder(".")
-    call = invocation("imagine", {"prompt": prompt, **given(options)})
+    call = invocation("imagine", {"prompt": " ".join(prompt), **given(options)})
     outcome = run(_draw(call, lambda picture: file or files.free_name(folder, picture.file_name), pictures=1))
     if as_json:
         put(outcome.single())
@@ -77,16 +77,17 @@ def _read(given_name: str) -> str:
     Raises:
         BadInputError: it can't be read, is no text or too long.
     """
+    shown = say("cli.standard_input") if given_name == "-" else quote(given_name)
     try:
         data = sys.stdin.buffer.read(MAX_LIST + 1) if given_name == "-" else _head(Path(given_name))
         text = data.decode("utf-8-sig")
     except OSError as error:
         reason = (error.strerror or "unreadable").lower()
-        raise BadInputError(say("cli.unreadable", given=quote(given_name), reason=reason)) from error
+        raise BadInputError(say("cli.unreadable", given=shown, reason=reason)) from error
     except UnicodeDecodeError as error:
-        raise BadInputError(say("cli.not_text", given=quote(given_name))) from error
+        raise BadInputError(say("cli.not_text", given=shown)) from error
     if len(data) > MAX_LIST:
-        raise BadInputError(say("cli.too_long", given=quote(given_name), limit=MAX_LIST))
+        raise BadInputError(say("cli.too_long", given=shown, limit=MAX_LIST))
     return text
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from bot.errors import BadInputError, BotError
+from bot.files import write_whole
 from bot.messages import quote, say
 
 SUFFIX = ".png"
@@ -21,11 +22,14 @@ def checked_file(given: str) -> Path:
     Raises:
         BadInputError: not a .png, a folder, in a folder that is missing or can't be written.
     """
-    path = Path(given).expanduser()
+    try:
+        path = Path(given).expanduser()
+        if given and path.is_dir():
+            raise BadInputError(say("cli.folder_given", given=quote(given)))
+    except (OSError, RuntimeError) as error:
+        _refuse(error, given)
     if path.suffix.lower() != SUFFIX:
         raise BadInputError(say("cli.suffix", given=quote(given)))
-    if path.is_dir():
-        raise BadInputError(say("cli.folder_given", given=quote(given)))
     _probe(path.parent, given)
     return path
 
@@ -36,10 +40,14 @@ def checked_folder(given: str) -> Path:
     Raises:
         BadInputError: it can't be made or written.
     """
-    folder = Path(given).expanduser()
+    if not given:
+        raise BadInputError(say("cli.no_folder"))
     try:
+        folder = Path(given).expanduser()
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+    except FileExistsError as error:
+        raise BadInputError(say("cli.file_given", given=quote(given))) from error
+    except (OSError, RuntimeError) as error:
         _refuse(error, given)
     _probe(folder, given)
     return folder
@@ -62,18 +70,9 @@ def write(path: Path, data: bytes) -> None:
         BadInputError: the place can't be written.
         BotError: the disk is full or broken.
     """
-    part: Path | None = None
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            part = Path(file.name)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.chmod(0o666 & ~_umask())
-        part.replace(path)
+        write_whole(path, data)
     except OSError as error:
-        if part:
-            part.unlink(missing_ok=True)
         _refuse(error, str(path))
 
 
@@ -85,13 +84,7 @@ def _probe(folder: Path, given: str) -> None:
         _refuse(error, given)
 
 
-def _refuse(error: OSError, given: str) -> NoReturn:
-    sentence = say("cli.unwritable", given=quote(given), reason=os.strerror(error.errno or errno.EIO).lower())
-    raise (BotError if error.errno in FULL else BadInputError)(sentence) from error
-
-
-def _umask() -> int:
-    """The process's own umask, which can only be read by setting it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
+def _refuse(error: OSError | RuntimeError, given: str) -> NoReturn:
+    number = error.errno if isinstance(error, OSError) else errno.ENOENT  # a ~user that nobody has
+    sentence = say("cli.unwritable", given=quote(given), reason=os.strerror(number or errno.EIO).lower())
+    raise (BotError if number in FULL else BadInputError)(sentence) from error

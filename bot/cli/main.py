@@ -14,7 +14,7 @@ import structlog
 import typer
 
 from bot import logs
-from bot.cli import draw, storage, system
+from bot.cli import draw, slack, storage, system
 from bot.cli.outcome import Exit, PictureOutcome
 from bot.cli.session import put
 from bot.errors import BotError, SettingsError, UserError
@@ -26,6 +26,7 @@ app = typer.Typer(
     help="Pictures from words: for chats, for the web, and here in the terminal.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("imagine")(draw.imagine)
@@ -33,6 +34,7 @@ app.command("batch")(draw.batch)
 app.command("chat")(system.chat)
 app.command("serve")(system.serve)
 app.add_typer(storage.app, name="cache")
+app.add_typer(slack.app, name="slack")
 app.command("fetch")(system.fetch)
 app.command("verify")(system.verify)
 app.command("doctor")(system.doctor)
@@ -43,6 +45,9 @@ def run(arguments: Sequence[str]) -> int:
     logs.mute()
     try:
         code = int(app(list(arguments), prog_name="easel", standalone_mode=False) or Exit.DELIVERED)
+    except SystemExit:
+        # Typer's answer when whoever read the output has enough of it, as `head` has.
+        return Exit.FAILED
     except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  (the boundary)
         sentence, code = _explained(error)
         return _failed(sentence, code, arguments)
@@ -62,7 +67,7 @@ def _explained(error: BaseException) -> tuple[str, Exit]:
     """The sentence that the person gets, and the exit code."""
     match error:
         case typer.TyperException():
-            return " ".join(error.format_message().split()), Exit.INPUT
+            return _misspelt(error), Exit.INPUT
         case UserError() | SettingsError() | InputError():
             return error.sentence, Exit.INPUT
         case BotError() | EngineError():
@@ -72,4 +77,21 @@ def _explained(error: BaseException) -> tuple[str, Exit]:
         case asyncio.CancelledError():
             return say("cli.interrupted"), Exit.TERMINATED
     structlog.get_logger(__name__).error("command failed", exc_info=error)
-    return say("cli.internal", kind=type(error).__name__), Exit.FAILED
+    return _unforeseen(error), Exit.FAILED
+
+
+def _unforeseen(error: BaseException) -> str:
+    if isinstance(error, OSError):
+        return say("cli.system", reason=(error.strerror or str(error)).lower())
+    return say("cli.internal", kind=type(error).__name__)
+
+
+def _misspelt(error: typer.TyperException) -> str:
+    """What is wrong with the command line, and where its help is; for a command without a word, its help."""
+    message = error.format_message().strip()
+    if "\n" in message:
+        return message
+    context = getattr(error, "ctx", None)
+    if message[-1:] not in ".?!":
+        message += "."
+    return say("cli.usage", problem=message, command=context.command_path if context else app.info.name)

@@ -13,7 +13,9 @@ from bot.messages import option_help
 
 Values = dict[str, str | int | float | bool]
 
-Output = Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Where to write the picture: a .png file.")]
+Output = Annotated[
+    str | None, typer.Option("--output", "-o", metavar="FILE", help="Where to write the picture: a .png file.")
+]
 Folder = Annotated[str, typer.Option("--output", "-o", metavar="DIR", help="Folder for the pictures; made if missing.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")]
 

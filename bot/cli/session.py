@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import tempfile
+import threading
 import uuid
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import typer
 
 from bot.chat import Invocation, Place, Requester, Role
+from bot.cli.outcome import Exit
 from bot.errors import SettingsError
 from bot.messages import say
 
@@ -31,6 +33,10 @@ PLATFORM = "cli"
 OPERATOR = Requester(platform=PLATFORM, id="operator", role=Role.OPERATOR)
 """Whoever has a shell on the machine owns the installation."""
 HERE = Place(platform=PLATFORM, workspace="local", channel="terminal")
+STOP_SECONDS = 9.0
+"""From Ctrl-C or SIGTERM to the end of the process, at the latest."""
+LINGER_SECONDS = 0.5
+"""What an idle thread may need to end."""
 
 
 def invocation(command: str, options: Values) -> Invocation:
@@ -41,17 +47,42 @@ def invocation(command: str, options: Values) -> Invocation:
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run one command's coroutine to its end; Ctrl-C and SIGTERM cancel it, so that it can stop cleanly.
 
+    A thread that has not ended by the deadline, in the middle of a long step or waiting for a name server, ends with
+    the process: all that was accepted is on disk.
+
     Raises:
         KeyboardInterrupt: it was Ctrl-C.
         asyncio.CancelledError: it was SIGTERM.
     """
+    deadline = threading.Timer(STOP_SECONDS, os._exit, (Exit.TERMINATED,))
+    deadline.daemon = True
+    before = frozenset(threading.enumerate())
 
     async def cancellable() -> T:
         task = asyncio.ensure_future(work)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        this = asyncio.current_task()
+        assert this is not None  # noqa: S101  (a coroutine that runs has one)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            deadline.start()
+            task.cancel()
         return await task
 
-    return asyncio.run(cancellable())
+    try:
+        return asyncio.run(cancellable())
+    finally:
+        if not _left_behind(before):
+            deadline.cancel()
+
+
+def _left_behind(before: frozenset[threading.Thread]) -> bool:
+    """Whether there are threads which were not there before, and for which Python would wait at its end."""
+    threads = [thread for thread in threading.enumerate() if thread not in before and not thread.daemon]
+    for thread in threads:
+        thread.join(LINGER_SECONDS)
+    return any(thread.is_alive() for thread in threads)
 
 
 def prepared(*, console_log: bool = False) -> Settings:
@@ -96,5 +127,5 @@ def _check_home(home: Path) -> None:
 
 
 def put(value: object) -> None:
-    """Print one JSON object on standard output."""
-    typer.echo(json.dumps(value, ensure_ascii=False, default=str))
+    """Print one JSON object on standard output, in ASCII: it reads the same in every locale."""
+    typer.echo(json.dumps(value, default=str))

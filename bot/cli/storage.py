@@ -11,7 +11,8 @@ from bot.chat import Failure, Refusal, Reply
 from bot.cli.options import Json, Values
 from bot.cli.outcome import Exit
 from bot.cli.session import installation, invocation, put, run
-from bot.messages import say
+from bot.errors import BadInputError
+from bot.messages import quote, say
 
 app = typer.Typer(help="Look after the cache of pictures.", no_args_is_help=True)
 
@@ -51,14 +52,20 @@ def delete(key: Key, *, as_json: Json = False) -> int:
 @app.command("clear")
 def clear(*, yes: Yes = False, as_json: Json = False) -> int:
     """Remove every picture."""
-    if not yes and sys.stdin.isatty() and not typer.confirm(say("cli.clear"), err=True):
-        return Exit.DELIVERED
+    if not yes:
+        if not sys.stdin.isatty():
+            raise BadInputError(say("cli.clear_unasked"))
+        if not typer.confirm(say("cli.clear"), err=True):
+            return Exit.DELIVERED
     return run(_ask("clear", as_json=as_json))
 
 
 @app.command("purge-user")
 def purge_user(person: Person, *, as_json: Json = False) -> int:
     """Remove everything that one person asked for."""
+    if ":" not in person:
+        # In a chat the platform goes without saying; here it would be nobody's, and nothing would be removed.
+        raise BadInputError(say("input.unsuitable_person", given=quote(person), platform="discord"))
     return run(_ask("purge-user", person, as_json=as_json))
 
 

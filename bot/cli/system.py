@@ -28,7 +28,10 @@ def chat(
     *,
     save: Annotated[str, typer.Option("--save", metavar="DIR", help="Folder for the pictures; made if missing.")] = ".",
 ) -> int:
-    """Talk to Easel as in a chat: commands come in on standard input, answers go out on standard output."""
+    """Talk to Easel as in a chat, here on the terminal.
+
+    Commands come in on standard input, answers go out on standard output.
+    """
     return run(_chat(checked_folder(save)))
 
 
@@ -43,7 +46,10 @@ def serve() -> int:
 def fetch(
     model: Annotated[str, typer.Argument(metavar="MODEL|detoxify", help="A known model, or owner/name on the hub.")],
 ) -> int:
-    """Download a model or the toxicity checker at its pinned revision; goes on where an earlier try ended."""
+    """Download a model, or the toxicity model.
+
+    It comes at its pinned revision and is verified; what an earlier try brought is kept.
+    """
     from bot.clients import local
 
     settings = prepared()
@@ -63,7 +69,10 @@ def verify(
 
 
 def doctor(*, as_json: Json = False) -> int:
-    """Look at settings, weights, database, disk and tokens, and say how to mend what is wrong."""
+    """Say what is wrong here, and how to mend it.
+
+    Looks at settings, home folder, disk, database, weights and tokens.
+    """
     return run(_doctor(as_json=as_json))
 
 
@@ -96,7 +105,10 @@ async def _verify(data: bytes, *, as_json: bool) -> int:
 
 def _told(found: Verification) -> Iterator[str]:
     """What a verification says, a sentence a line."""
-    yield say("cli.intact" if found.intact else "cli.damaged")
+    if not found.intact:
+        yield say("cli.damaged")
+        return
+    yield say("cli.intact")
     if found.made_here is not None:
         yield say("cli.made_here" if found.made_here else "cli.not_made_here")
     yield say("cli.mark", mark=quote(found.visible_mark)) if found.visible_mark else say("cli.no_mark")
@@ -111,13 +123,14 @@ def _content(file: str) -> bytes:
         BadInputError: it can't be read or is too large for a picture.
     """
     try:
-        path = Path(file)
-        if path.stat().st_size > MAX_FILE:
-            raise BadInputError(say("cli.too_long", given=quote(file), limit=MAX_FILE))
-        return path.read_bytes()
+        with Path(file).open("rb") as opened:
+            data = opened.read(MAX_FILE + 1)
     except OSError as error:
         reason = (error.strerror or "unreadable").lower()
         raise BadInputError(say("cli.unreadable", given=quote(file), reason=reason)) from error
+    if len(data) > MAX_FILE:
+        raise BadInputError(say("cli.too_long", given=quote(file), limit=MAX_FILE))
+    return data
 
 
 async def _chat(folder: Path) -> int:

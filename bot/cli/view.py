@@ -11,7 +11,7 @@ import typer
 
 from bot.chat import Failure, Queued, Refusal, Stopped, Update, Working
 from bot.cli.outcome import Outcome
-from bot.messages import bytes_text, duration, say
+from bot.messages import bytes_text, duration, printable, say
 from engine.types import Stage
 
 Report = Callable[[str, int, int], None]
@@ -51,17 +51,17 @@ class Bar(Plain):
 
     def __init__(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
             BarColumn(),
-            MofNCompleteColumn(),
+            TextColumn("{task.fields[count]}", markup=False),
             TextColumn("{task.fields[eta]}", markup=False),
         )
         self.progress = Progress(*columns, console=Console(stderr=True), transient=True)
-        self._task = self.progress.add_task("", total=None, eta="")
+        self._task = self.progress.add_task("", total=None, count="", eta="")
 
     def __enter__(self) -> Self:
         self.progress.start()
@@ -79,7 +79,12 @@ class Bar(Plain):
             drawing = say("cli.drawing") if step.stage is Stage.DRAWING else update.text
             eta = "" if update.eta_seconds is None else duration(update.eta_seconds)
             self.progress.update(
-                self._task, description=drawing, completed=step.step, total=step.steps or None, eta=eta
+                self._task,
+                description=drawing,
+                completed=step.step,
+                total=step.steps or None,
+                count=f"{step.step}/{step.steps}" if step.steps else "",
+                eta=eta,
             )
         else:
             super().show(update)
@@ -93,7 +98,7 @@ def view() -> View:
 def tell(outcome: Outcome) -> None:
     """Print where the pictures are and how they were made, on standard output."""
     for picture, file in outcome.files:
-        typer.echo(say("console.saved", path=file))
+        typer.echo(say("console.saved", path=printable(file)))
         for line in (picture.caption, *picture.notes):
             typer.echo(f"  {line}")
 

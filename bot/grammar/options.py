@@ -21,7 +21,7 @@ MAX_TEXT = 60_000
 """Characters of one message that are read at all: the largest batch with room to spare."""
 SIZE_FLAG = "--size"
 SIZE = re.compile(r"\s*([0-9]{1,6})(?:\s*[x\u00d7*]\s*([0-9]{1,6}))?\s*", re.IGNORECASE)
-EXAMPLE = "/imagine a red apple"
+EXAMPLE = "a red apple"
 KINDS: dict[str, Kind] = {"integer": "integer", "number": "number", "boolean": "boolean", "string": "text"}
 COLORS = frozenset({"watermark_color"})
 INVISIBLE = messages.HIDDEN | {"Zs", "Mn", "Me"}

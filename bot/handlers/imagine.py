@@ -1,26 +1,57 @@
-"""`/imagine` and `/batch`: requests read, settled, stored as a job, and followed until its pictures are there."""
+"""`/imagine`, `/batch` and `/reroll`: requests read, settled, stored as a job, and followed to its pictures."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from bot import grammar
+from bot import grammar, messages
 from bot.chat import Invocation, Role, Update
-from bot.handlers.base import Context
+from bot.errors import BadInputError, NotFoundError
+from bot.handlers.base import Context, arguments, required
+from bot.store.rows import JobRow
 from engine.types import ImageRequest, ResolvedRequest
 
 
 async def imagine(invocation: Invocation, context: Context) -> AsyncGenerator[Update, None]:
     """Draw one picture."""
     locale = invocation.requester.locale
-    if invocation.options is None:
-        request = grammar.parse(invocation.text, locale)
-    else:
-        request = grammar.from_options(invocation.options, locale)
+    given = invocation.options or {}
+    if invocation.options is None or invocation.text:
+        # Flags within the prompt and options that were picked beside it go together; the latter win.
+        written = grammar.parse(invocation.text, locale)
+        given = {**written.model_dump(mode="json", exclude_unset=True), **given}
+    request = grammar.from_options(given, locale)
     async with aclosing(_draw((request,), invocation, context)) as updates:
         async for update in updates:
             yield update
+
+
+async def reroll(invocation: Invocation, context: Context) -> AsyncGenerator[Update, None]:
+    """Draw a picture of an earlier job once more, with another seed."""
+    locale = invocation.requester.locale
+    values = arguments(invocation, "job", "number")
+    given = required(values, "job", "/reroll JOB [NUMBER]", locale)
+    job = await context.jobs.get(given)
+    if job is None or not _sees(job, invocation, context):
+        raise NotFoundError(messages.say("input.unknown_job", locale, given=messages.quote(given)))
+    number = values.get("number", "1")
+    if number not in map(str, range(1, len(job.asked) + 1)):
+        raise BadInputError(messages.say("input.usage", locale, usage="/reroll JOB [NUMBER]"))
+    request = job.asked[int(number) - 1].model_copy(update={"seed": context.draw_seed()})
+    async with aclosing(_draw((request,), invocation, context)) as updates:
+        async for update in updates:
+            yield update
+
+
+def _sees(job: JobRow, invocation: Invocation, context: Context) -> bool:
+    """Whether the person sees the job's pictures: their own, those in the channel, a moderator's whole community."""
+    here = job.place.scope == invocation.place.scope
+    return (
+        job.requester.key == invocation.requester.key
+        or (here and job.place.channel == invocation.place.channel)
+        or (here and context.role.reaches(Role.MODERATOR))
+    )
 
 
 async def batch(invocation: Invocation, context: Context) -> AsyncGenerator[Update, None]:

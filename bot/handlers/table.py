@@ -6,11 +6,12 @@ from bot.chat import Role
 from bot.handlers import cache, history, moderation
 from bot.handlers.base import Command
 from bot.handlers.help import helper
-from bot.handlers.imagine import batch, imagine
+from bot.handlers.imagine import batch, imagine, reroll
 
 COMMANDS: dict[str, Command] = {
     "imagine": Command(handler=imagine, role=Role.MEMBER, usage="/imagine PROMPT [OPTIONS]"),
     "batch": Command(handler=batch, role=Role.MEMBER, usage="/batch PROMPTS [OPTIONS]"),
+    "reroll": Command(handler=reroll, role=Role.MEMBER, usage="/reroll JOB [NUMBER]"),
     "history": Command(handler=history.history, role=Role.MEMBER, usage="/history"),
     "show": Command(handler=history.show, role=Role.MEMBER, usage="/show JOB"),
     "cancel": Command(handler=history.cancel, role=Role.MEMBER, usage="/cancel JOB"),

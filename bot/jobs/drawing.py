@@ -20,8 +20,10 @@ from bot.store.rows import JobRow, PictureRow, PictureState, part_of
 from engine.errors import EngineError, GenerationCancelled
 from engine.types import Cached, Cancelled, Event, Failed, Image, Order, Progress, Refused, ResolvedRequest
 
-LASTING = frozenset({"input", "model", "weights", "safety", "extra", "memory"})
+LASTING = frozenset({"input", "model", "weights", "safety", "extra", "memory", "timeout"})
 """Codes of engine errors that another attempt can't mend."""
+WRONG_INPUT = frozenset({"input", "model"})
+"""Codes of those that the person can mend by asking for something else."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -150,7 +152,7 @@ class Drawing:
                 log.warning("picture failed", index=index, code=code)
                 log.debug("picture failed", index=index, reason=sentence)
                 if code in LASTING:
-                    await self._failed(index, sentence)
+                    await self._failed(index, sentence, wrong_input=code in WRONG_INPUT)
                 else:
                     self._problem = sentence
             case Cancelled(index=index):
@@ -183,9 +185,9 @@ class Drawing:
             raise asyncio.CancelledError
         await self._write(PictureRow(index=index, state=PictureState.CANCELLED))
 
-    async def _failed(self, index: int, sentence: str) -> None:
+    async def _failed(self, index: int, sentence: str, *, wrong_input: bool = False) -> None:
         picture = PictureRow(index=index, state=PictureState.FAILED, error=sentence)
-        await self._write(picture, _failure(self._row, picture))
+        await self._write(picture, _failure(self._row, picture).model_copy(update={"input": wrong_input}))
 
     async def _write(self, picture: PictureRow, update: Refusal | Failure | None = None) -> None:
         """Keep how a picture ended, then tell of it, then send its part if it was the last one missing."""

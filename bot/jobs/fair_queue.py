@@ -19,7 +19,7 @@ class FairQueue:
     """Round-robin over people, first in first out within a person.
 
     While somebody waits and could be served, nobody else is served twice. A person has at most `running_per_person`
-    jobs at work, and all together at most `workers`. Not thread-safe: it belongs to the event loop.
+    jobs at work, and all together at most `workers`. It belongs to the event loop.
     """
 
     def __init__(self, *, workers: int, running_per_person: int) -> None:
@@ -31,8 +31,8 @@ class FairQueue:
 
     @property
     def waiting(self) -> int:
-        """Jobs in the line."""
-        return sum(map(len, self._lines.values()))
+        """Jobs in the line; any thread may ask."""
+        return sum(map(len, tuple(self._lines.values())))
 
     @property
     def running(self) -> tuple[Ticket, ...]:

@@ -7,14 +7,15 @@ process ends, so a lock that can be taken belongs to nobody; process numbers, wh
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from bot import messages
 from bot.errors import DatabaseError
+
+PROBE_SECONDS = 0.05
+"""Longer than others hold a lock just to see whether it is free."""
 
 
 class Runner:
@@ -43,23 +44,18 @@ class Runner:
             _path(self._folder, self.id).unlink(missing_ok=True)
             self._lock.release()
 
-    @contextmanager
-    def if_gone(self, other: str) -> Iterator[bool]:
-        """Whether another runner is gone; if so, nobody else finds it gone while the body runs."""
+    def is_gone(self, other: str) -> bool:
+        """Whether another runner is gone, and so for good. Blocks for `PROBE_SECONDS` while it lives."""
         if other == self.id:
-            yield False
-            return
+            return False
         lock = _lock(self._folder, other)
         try:
-            lock.acquire(blocking=False)
+            lock.acquire(timeout=PROBE_SECONDS, poll_interval=PROBE_SECONDS / 5)
         except Timeout:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            _path(self._folder, other).unlink(missing_ok=True)
-            lock.release()
+            return False
+        _path(self._folder, other).unlink(missing_ok=True)
+        lock.release()
+        return True
 
 
 def _path(folder: Path, runner: str) -> Path:

@@ -206,7 +206,11 @@ class Jobs:
             if state is not None and live is not None:
                 live.sent(delivery)
                 if state.ended:
-                    self._workshop.forget(live)
+                    self._workshop.drop(delivery.job)
+
+    async def redirect(self, job: str, reply_to: str) -> None:
+        """Change what the job's adapter needs to answer after a restart."""
+        await self._entirely(self._store.jobs.redirect(job, reply_to))
 
     async def cancel(self, job: str, requester: Requester, place: Place) -> bool:
         """Cancel a job that waits or is being drawn; False if it had ended or is being sent.
@@ -280,11 +284,8 @@ class Jobs:
 
     async def _recover(self, platform: str) -> tuple[Recovered, ...]:
         rows: list[JobRow] = []
-        for other in await self._store.recovery.runners():
-            with self._runner.if_gone(other) as gone:
-                if gone:
-                    now = self._clock.now()
-                    rows += await self._store.recovery.adopt(platform, other, self._runner.id, now=now)
+        for gone in await self._gone_runners():
+            rows += await self._store.recovery.adopt(platform, gone, self._runner.id, now=self._clock.now())
         for row in rows:
             log.info("recovered", job=row.id)
             self._workshop.add(row)
@@ -296,11 +297,13 @@ class Jobs:
     async def abandon(self, platform: str) -> tuple[str, ...]:
         """Cancel what a one-shot platform's gone processes left behind, count it back, and return the jobs' ids."""
         ids: list[str] = []
-        for other in await self._store.recovery.runners():
-            with self._runner.if_gone(other) as gone:
-                if gone:
-                    ids += await self._store.recovery.abandon(platform, other, now=self._clock.now())
+        for gone in await self._gone_runners():
+            ids += await self._store.recovery.abandon(platform, gone, now=self._clock.now())
         return tuple(ids)
+
+    async def _gone_runners(self) -> list[str]:
+        others = await self._store.recovery.runners()
+        return [other for other in others if await asyncio.to_thread(self._runner.is_gone, other)]
 
     async def _revive(self, job: str) -> Live | None:
         """Have a job drawn again, from the cache, that was drawn but whose pictures nobody waited for."""

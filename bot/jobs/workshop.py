@@ -19,7 +19,7 @@ from bot.store.rows import JobRow, JobState
 MAX_ATTEMPTS = 3
 BACKOFF_SECONDS = 2.0
 """Before the second attempt; the third waits four times as long."""
-STOP_SECONDS = 8.0
+STOP_SECONDS = 4.0
 """How long `stop` waits for the engine to let go."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -197,8 +197,8 @@ class Workshop:
         if state is JobState.CANCELLED:
             live.post(stopped(live.row))
         live.close()
-        if state.ended:
-            self.forget(live)
+        if state.ended or not live.watched:
+            self.forget(live)  # whoever asks for its pictures later has them drawn again, from the cache
 
     async def _taken_away(self, live: Live) -> None:
         """Another process may have cancelled the job; then nobody here has said so."""

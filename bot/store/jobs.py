@@ -51,6 +51,11 @@ class JobTable:
             )
             return await load_all(transaction, jobs)
 
+    async def redirect(self, job: str, reply_to: str) -> None:
+        """Change what the adapter needs to answer after a restart."""
+        async with self._database.transaction() as transaction:
+            await transaction.run("UPDATE jobs SET reply_to = ? WHERE id = ?", reply_to, job)
+
     async def begin(self, job: str, runner: str, *, now: float) -> JobRow | None:
         """Take a queued job into work and count the attempt; None if it isn't this runner's to draw."""
         async with self._database.transaction() as transaction:
@@ -62,7 +67,7 @@ class JobTable:
             return await load(transaction, job) if taken else None
 
     async def picture_ended(self, job: str, runner: str, picture: PictureRow) -> bool:
-        """Write how a picture ended; False if the job is no longer this runner's to draw."""
+        """Write how a picture ended, and count it back if it failed; False if the job isn't this runner's to draw."""
         columns = picture_columns(picture)
         async with self._database.transaction() as transaction:
             written = await transaction.run(
@@ -71,6 +76,8 @@ class JobTable:
                     (SELECT 1 FROM jobs WHERE id = ? AND runner = ? AND state = 'running') RETURNING idx""",  # noqa: S608
                 *(*columns.values(), job, picture.index, job, runner),
             )
+            if written and picture.state is PictureState.FAILED:
+                await _charge(transaction, await _existing(transaction, job), -1)
             return bool(written)
 
     async def put_back(self, job: str, runner: str, *, now: float) -> bool:
@@ -85,21 +92,21 @@ class JobTable:
             )
 
     async def finish(self, job: str, runner: str, *, now: float, error: str | None = None) -> JobState | None:
-        """End the drawing of a job: count what failed back to the person, and settle its state.
+        """End the drawing of a job, and settle its state.
 
-        With an `error` it is given up: pictures that have not ended fail with that sentence. None if the job is no
-        longer this runner's to draw.
+        With an `error` it is given up: pictures that have not ended fail with that sentence, and are counted back to
+        the person. None if the job is no longer this runner's to draw.
         """
         async with self._database.transaction() as transaction:
             row = await load(transaction, job)
             if row is None or row.runner != runner or row.state is not JobState.RUNNING:
                 return None
             if error is not None:
+                await _charge(transaction, row, -count(row, PictureState.PENDING))
                 await transaction.run(
                     "UPDATE pictures SET state = 'failed', error = ? WHERE job = ? AND state = 'pending'", error, job
                 )
                 row = await _existing(transaction, job)
-            await _charge(transaction, row, -count(row, PictureState.FAILED))
             state = settled(row.pictures, row.deliveries)
             if error is not None and state is JobState.FAILED:
                 state = JobState.DEAD
@@ -133,11 +140,8 @@ async def close(
     transaction: Transaction, row: JobRow, state: JobState, *, now: float, refund: bool, error: str | None = None
 ) -> None:
     """End a job early: its open pictures are cancelled, and counted back to the person if `refund`."""
-    back = count(row, PictureState.PENDING) if refund else 0
-    if row.state in (JobState.QUEUED, JobState.RUNNING):
-        # Failed pictures are counted back when drawing ends, which it does here.
-        back += count(row, PictureState.FAILED)
-    await _charge(transaction, row, -back)
+    if refund:
+        await _charge(transaction, row, -count(row, PictureState.PENDING))
     await transaction.run("UPDATE pictures SET state = 'cancelled' WHERE job = ? AND state = 'pending'", row.id)
     await set_state(transaction, row.id, state, now=now, error=error)
 

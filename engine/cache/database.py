@@ -47,12 +47,8 @@ class Database:
             StorageError: the folder can't be written.
         """
         async with self._lock:
-            try:
-                await self._guarded(self._open_or_make())
-                self._opened = True
-            finally:
-                if not self._opened:
-                    await self._disconnect()  # its thread would keep the process alive
+            await self._guarded(self._open_or_make())
+            self._opened = True
 
     async def close(self) -> None:
         """Close the connection after what is running."""
@@ -112,13 +108,17 @@ class Database:
         The lock file lets one process build while the others wait for it.
         """
         await self._disconnect()
-        if distrusted < 0 and await self._open_existing():
-            return
-        from filelock import AsyncFileLock
+        try:
+            if distrusted < 0 and await self._open_existing():
+                return
+            from filelock import AsyncFileLock
 
-        async with AsyncFileLock(f"{self._path}.lock"):
-            if self._current_inode() == distrusted or not await self._open_existing():
-                await self._make()
+            async with AsyncFileLock(f"{self._path}.lock"):
+                if self._current_inode() == distrusted or not await self._open_existing():
+                    await self._make()
+        except BaseException:
+            await self._disconnect()  # what was not checked, or half filled, must not be taken for an index
+            raise
 
     async def _open_existing(self) -> bool:
         if not self._current_inode():

@@ -7,10 +7,12 @@ import sqlite3
 
 from engine.errors import StorageError
 
-_FULL = "The disk that holds the picture cache is full."
-_DENIED = "The picture cache can't be written: its folder is read-only or belongs to somebody else."
+_FULL = "The disk of the picture cache is full; free some space there, or lower EASEL_CACHE_BYTES."
+_DENIED = (
+    "The picture cache can't be written; give this user the right to write there, or set EASEL_HOME to another folder."
+)
 _BUSY = "The picture cache is busy; try again in a moment."
-_BROKEN = "The picture cache can't be used."
+_BROKEN = "The disk that holds the picture cache did not read or write; check that it is healthy and not full."
 
 _BY_ERRNO = {
     errno.ENOSPC: _FULL,

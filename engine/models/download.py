@@ -26,6 +26,8 @@ TIMEOUT = 30.0
 """Seconds without a byte after which a connection counts as lost."""
 ATTEMPTS = 5
 """Tries in a row that bring no byte."""
+ATTEMPTS_OFFLINE = 2
+"""Tries to get through to a server that never answered: without a network nobody wants to wait."""
 FIRST_PAUSE = 1.0
 """Seconds before the second try; each further pause is twice as long."""
 TEMPORARY = {408, 429, 500, 502, 503, 504}
@@ -52,6 +54,10 @@ class RemoteFile:
 
 class _Lost(Exception):  # noqa: N818  (not an error yet: the download goes on)
     """The connection failed in a way that another try may mend."""
+
+
+class _Offline(_Lost):
+    """There was no way to the server at all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +108,7 @@ class Downloader:
         return sha256
 
     def _stream(self, remote: RemoteFile, part: Path, arrived: Arrived) -> None:
-        attempt = 0
+        attempt, met = 0, False
         have = part.stat().st_size if part.exists() else 0
         while have < remote.size or not part.exists():
             try:
@@ -110,13 +116,17 @@ class Downloader:
             except _Lost as lost:
                 now = part.stat().st_size if part.exists() else 0
                 attempt = attempt + 1 if now <= have else 0
-                self._wait(attempt, remote.url, lost)
+                met |= now > have
+                self._wait(attempt, remote.url, lost, met=met)
             have = part.stat().st_size if part.exists() else 0
 
-    def _wait(self, attempt: int, url: str, lost: _Lost) -> None:
+    def _wait(self, attempt: int, url: str, lost: _Lost, *, met: bool = False) -> None:
+        """Pause before the next try; a server that was never met is given up sooner than one that broke off."""
+        host = urlsplit(url).netloc
         if attempt >= ATTEMPTS - 1:
-            host = urlsplit(url).netloc
             raise FetchError(f"{host} can't be reached or keeps breaking off ({lost}); try again later.") from lost
+        if isinstance(lost, _Offline) and attempt >= ATTEMPTS_OFFLINE - 1 and not met:
+            raise FetchError(f"{host} can't be reached ({lost}); check the network and try again.") from lost
         self.pause(FIRST_PAUSE * 2**attempt)
 
 
@@ -183,6 +193,8 @@ def _open(url: str, token: str | None, start: int = 0) -> Iterator[http.client.H
     except urllib.error.HTTPError as error:
         with error:
             raise _refusal(url, error.code) from error
+    except urllib.error.URLError as error:
+        raise _Offline(_reason(error)) from error
     except (OSError, http.client.HTTPException) as error:
         raise _Lost(_reason(error)) from error
     with response:
@@ -190,7 +202,8 @@ def _open(url: str, token: str | None, start: int = 0) -> Iterator[http.client.H
 
 
 def _reason(error: Exception) -> str:
-    return str(getattr(error, "reason", "") or error or type(error).__name__)
+    cause = getattr(error, "reason", "") or error
+    return str(getattr(cause, "strerror", "") or cause or type(error).__name__)
 
 
 def _refusal(url: str, status: int) -> Exception:

@@ -6,7 +6,9 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import structlog
 
 from engine.errors import GenerationCancelled, TookTooLongError
 from engine.pipelines.base import Drawing, Pipeline
@@ -18,6 +20,9 @@ MakePipeline = Callable[[str], Pipeline]
 Report = Callable[[int, int], None]
 """Steps done and steps in all; called on the event loop."""
 
+CLOSE_SECONDS = 3.0
+"""How long `close` waits for a load or a step, which nothing can break off."""
+
 
 class Worker:
     """Draws batches one after the other, off the event loop, with one model in memory at a time."""
@@ -27,6 +32,7 @@ class Worker:
         self._make = make
         self._timeout = timeout
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="easel-draw")
+        self._unfinished: set[Future[list[Drawing]]] = set()
         self._loaded: tuple[str, Pipeline] | None = None
 
     def has(self, model: str) -> bool:
@@ -57,8 +63,11 @@ class Worker:
 
             return pipeline.draw(requests, on_step)
 
+        future = self._thread.submit(work)
+        self._unfinished.add(future)
+        future.add_done_callback(self._unfinished.discard)
         try:
-            return await loop.run_in_executor(self._thread, work)
+            return await asyncio.wrap_future(future)
         except asyncio.CancelledError:
             stop.set()
             raise
@@ -73,5 +82,12 @@ class Worker:
         return self._loaded[1]
 
     async def close(self) -> None:
-        """Wait for the thread to end; whoever drew must have been told to stop."""
-        await asyncio.to_thread(self._thread.shutdown, wait=True, cancel_futures=True)
+        """Wait for the thread to end, but not for long; whoever drew must have been told to stop.
+
+        A thread that is still busy then ends by itself, or with the process.
+        """
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        ends = asyncio.gather(*map(asyncio.wrap_future, tuple(self._unfinished)), return_exceptions=True)
+        _, late = await asyncio.wait([ends], timeout=CLOSE_SECONDS)
+        if late:
+            structlog.get_logger("engine").warning("drawing did not stop in time", seconds=CLOSE_SECONDS)

@@ -15,7 +15,7 @@ DATA = "keywords.txt"
 OPERATOR = "blocked-word"
 """Category of the words that the operator blocks."""
 DEFAULT_CATEGORY = "sexual"
-CATEGORIES = ("hate", "drugs", "profanity")
+CATEGORIES = (DEFAULT_CATEGORY, "hate", "drugs", "profanity")
 
 
 _DIGITS = str.maketrans("01345!+", "oieasit")
@@ -42,6 +42,7 @@ def built_in_words() -> dict[str, tuple[str, ...]]:
     named = {_spelled(word): category for category in CATEGORIES for word in lists[category]}
     words: dict[str, tuple[str, ...]] = {}
     listed = {_spelled(word) for word in read_wordlist(get_complete_path_of_file("profanity_wordlist.txt"))}
+    listed |= {_spelled(word) for word in lists[DEFAULT_CATEGORY]}
     for word in sorted(listed - everyday - {""}):
         category = named.get(word, DEFAULT_CATEGORY)
         words[category] = (*words.get(category, ()), word)

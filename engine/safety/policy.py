@@ -218,9 +218,9 @@ class Safety:
         return refuse(Layer.IMAGE, IMAGE_CATEGORY) if score >= self._settings.image_threshold else ALLOWED
 
     def close(self) -> None:
-        """End the threads; a check that is running is finished first."""
-        self._text_thread.shutdown()
-        self._image_thread.shutdown()
+        """Let the threads end; nobody waits for a check that is running."""
+        for thread in (self._text_thread, self._image_thread):
+            thread.shutdown(wait=False, cancel_futures=True)
 
     @cached_property
     def _lexicon(self) -> Lexicon:

@@ -122,11 +122,11 @@ def test_leaves_prompts_alone(prompt: str) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", "Say what the picture should show, for example: /imagine a red apple"),
-        (" \n\t", "Say what the picture should show, for example: /imagine a red apple"),
-        ("\u200b\u2060", "Say what the picture should show, for example: /imagine a red apple"),
-        ('""', "Say what the picture should show, for example: /imagine a red apple"),
-        ("--seed 7", "Say what the picture should show, for example: /imagine a red apple"),
+        ("", "Say what the picture should show, for example: a red apple"),
+        (" \n\t", "Say what the picture should show, for example: a red apple"),
+        ("\u200b\u2060", "Say what the picture should show, for example: a red apple"),
+        ('""', "Say what the picture should show, for example: a red apple"),
+        ("--seed 7", "Say what the picture should show, for example: a red apple"),
         ("x" * 5000, "The prompt may have at most 2000 characters; this one has 5000."),
         ("x" * (MAX_TEXT + 1), f"This message is too long; at most {MAX_TEXT} characters are read."),
         ("a\x1b[31m", "The prompt must not hold control characters."),

@@ -290,3 +290,27 @@ async def test_moderators_are_appointed_and_dismissed(app: App) -> None:
 
 async def test_the_audit_is_empty_at_first(app: App) -> None:
     assert "Nothing has been recorded" in (await reply(app, "moderation", "audit", who=MODERATOR)).text
+
+
+async def test_reroll_draws_the_same_request_with_another_seed(app: App, engine: ScriptedEngine) -> None:
+    job = (await drawn(app, "a cat --seed 7 --steps 3")).job
+    update = (await ask(app.dispatcher, invocation("reroll", f"{job} 1", who=BOB)))[-1]
+    assert isinstance(update, Delivery)
+    first, second = (order.requests[0] for order in engine.orders)
+    assert (first.prompt, first.steps) == (second.prompt, second.steps)
+    assert first.seed != second.seed
+
+
+async def test_reroll_keeps_to_what_the_person_sees(app: App) -> None:
+    job = (await drawn(app, "a cat")).job
+    other_channel = HERE.model_copy(update={"channel": "c2"})
+    for who, place in ((BOB, ELSEWHERE), (BOB, other_channel), (MODERATOR, ELSEWHERE)):
+        assert "There is no job" in (await complaint(app, "reroll", job, who=who, place=place)).text
+    assert "/reroll JOB [NUMBER]" in (await complaint(app, "reroll", f"{job} 2")).text
+    assert (await ask(app.dispatcher, invocation("reroll", job, who=MODERATOR, place=other_channel)))[-1]
+
+
+async def test_flags_in_a_prompt_give_way_to_options_beside_it(app: App, engine: ScriptedEngine) -> None:
+    await ask(app.dispatcher, invocation("imagine", "a cat --steps 9 --seed 7", options={"steps": 3}))
+    (request,) = engine.orders[0].requests
+    assert (request.prompt, request.steps, request.seed) == ("a cat", 3, 7)

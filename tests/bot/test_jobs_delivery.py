@@ -11,6 +11,7 @@ from bot.chat import Delivery
 from bot.errors import DeliveryError, NotFoundError
 from bot.jobs import JobState
 from bot.jobs.ids import nonce
+from engine.types import Failed
 from tests.bot.workbench import ANN, HOME, Bench, Platform, working
 
 
@@ -153,3 +154,22 @@ async def test_the_parts_of_unknown_jobs_are_not_sent(tmp_path: Path) -> None:
     async with working(tmp_path) as bench:
         with pytest.raises(NotFoundError):
             await bench.jobs.deliver(stranger, Platform().send)
+
+
+async def test_a_job_that_another_process_cancels_while_it_rests_holds_nobody_up(tmp_path: Path) -> None:
+    async with working(tmp_path) as bench, working(tmp_path) as other:
+        bench.engine.endings = {"p10": lambda index: Failed(index=index, code="storage", sentence="Busy.")}
+        bench.clock.awake.clear()
+        job = (await bench.submit(*(f"p{number}" for number in range(11)))).job
+
+        async def send(_: Delivery) -> str:
+            await bench.clock.asleep.wait()
+            assert await other.jobs.cancel(job, ANN, HOME)
+            return "m1"
+
+        async for update in bench.jobs.watch(job):
+            if isinstance(update, Delivery):
+                await bench.jobs.deliver(update, send)
+        bench.clock.awake.set()
+        await asyncio.sleep(0)
+        assert await drawn(bench, "next")

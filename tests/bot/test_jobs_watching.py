@@ -154,3 +154,14 @@ def test_the_course_of_a_job_tells_what_is_left() -> None:
 def _position(update: Update) -> int:
     assert isinstance(update, Queued)
     return update.position
+
+
+async def test_pictures_that_nobody_waits_for_are_not_kept_in_memory(tmp_path: Path) -> None:
+    async with working(tmp_path) as bench:
+        job = (await bench.submit("a")).job
+        await bench.engine.begun.wait()
+        await asyncio.gather(*bench.jobs._workshop._tasks)
+        assert bench.jobs._workshop.live(job) is None
+        platform = Platform()
+        assert kinds(await bench.follow(job, platform))[-1] == "delivery"
+        assert platform.prompts() == ["a"]

@@ -29,7 +29,22 @@ from engine.types import (
 )
 
 SOURCES = Path(messages.__file__).parent
-COMPUTED = ("caption", "column", "command", "doctor", "duration", "note", "option", "refusal", "state", "working")
+COMPUTED = (
+    "action",
+    "argument",
+    "caption",
+    "column",
+    "command",
+    "doctor",
+    "duration",
+    "note",
+    "option",
+    "refusal",
+    "slack_button",
+    "slack_error",
+    "state",
+    "working",
+)
 """Sections whose keys are put together from values; the tests below go through those values."""
 
 

@@ -114,3 +114,20 @@ async def test_zero_is_no_limit(tmp_path: Path) -> None:
         await bench.submit(*"abcdefgh")
         usage = await bench.quota.usage(ANN)
         assert (usage.used, usage.limit) == (8, None)
+
+
+async def test_a_failed_picture_is_given_back_once_however_often_its_job_is_taken_up(tmp_path: Path) -> None:
+    async with working(tmp_path) as bench:
+        bench.engine.endings = {"b": lambda index: Failed(index=index, code="memory", sentence="Too big.")}
+        job = (await bench.submit("a", "b", "c")).job
+        await bench.follow(job)
+        assert await bench.state(job) is JobState.RENDERED
+        assert await bench.used() == 2
+        await bench.follow(job)
+        assert len(bench.engine.orders) == 2
+        assert await bench.used() == 2
+    async with working(tmp_path) as bench:
+        bench.engine.gate.clear()
+        await bench.jobs.recover("discord")
+        assert await bench.jobs.cancel(job, ANN, HOME)
+        assert await bench.used() == 2

@@ -340,14 +340,11 @@ def test_a_runner_is_seen_gone_only_when_it_is(tmp_path: Path) -> None:
     one, two = Runner(tmp_path / "run"), Runner(tmp_path / "run")
     one.start()
     two.start()
-    with two.if_gone(one.id) as gone:
-        assert not gone
-    with two.if_gone(two.id) as gone:
-        assert not gone
+    assert not two.is_gone(one.id)
+    assert not two.is_gone(two.id)
     one.stop()
     one.stop()
-    with two.if_gone(one.id) as gone:
-        assert gone
+    assert two.is_gone(one.id)
     two.stop()
     assert list((tmp_path / "run").iterdir()) == []
 
@@ -356,3 +353,23 @@ def test_a_home_that_can_not_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("in the way")
     with pytest.raises(DatabaseError, match="can't be written"):
         Runner(tmp_path / "run").start()
+
+
+async def test_adapters_that_start_together_each_get_their_jobs(tmp_path: Path) -> None:
+    async with working(tmp_path, workers=1) as bench:
+        bench.engine.gate.clear()
+        on_discord = (await bench.submit("a")).job
+        in_terminal = (await bench.submit("b", place=LOCAL)).job
+    async with working(tmp_path) as bench:
+        found = await asyncio.gather(bench.jobs.recover("discord"), bench.jobs.recover("cli"))
+        assert [[job.job for job in jobs] for jobs in found] == [[on_discord], [in_terminal]]
+
+
+async def test_two_processes_that_take_over_together_share_the_jobs(tmp_path: Path) -> None:
+    async with working(tmp_path, workers=1) as bench:
+        bench.engine.gate.clear()
+        jobs = {(await bench.submit("a")).job, (await bench.submit("b")).job}
+    async with working(tmp_path) as one, working(tmp_path) as two:
+        found = await asyncio.gather(one.jobs.recover("discord"), two.jobs.recover("discord"))
+        assert {job.job for jobs in found for job in jobs} == jobs
+        assert sum(map(len, found)) == 2

@@ -14,10 +14,16 @@ from bot.settings import Settings
 from engine.errors import WeightsError
 from engine.types import Failed, Layer, Refused
 from tests.contract.console import ConsoleHarness
+from tests.contract.discord import DiscordHarness
 from tests.contract.harness import Harness
+from tests.contract.slack import SlackHarness
 from tests.fakes.engine_client import ScriptedEngine, picture
 
-HARNESSES: dict[str, Callable[[Path], Harness]] = {"console": ConsoleHarness}
+HARNESSES: dict[str, Callable[[Path], Harness]] = {
+    "console": ConsoleHarness,
+    "discord": DiscordHarness,
+    "slack": SlackHarness,
+}
 
 
 @pytest.fixture(params=HARNESSES)
@@ -138,7 +144,7 @@ async def test_a_fault_of_ours_is_an_incident_and_no_traceback(
         ("imagine", "", "what the picture should show"),
         ("imagine", "a cat --steps 1000", "--steps takes a whole number from 1 to 100, not 1000."),
         ("imagine", "a cat --stesp 4", "did you mean --steps?"),
-        ("imagine", "a cat --model sd99", "the models are emoji"),
+        ("imagine", "a cat --model sd99", "only emoji"),
         ("imagine", "x" * 5000, "this one has 5000"),
         ("batch", "", "at least one prompt"),
         ("imagin", "a cat", "did you mean /imagine?"),

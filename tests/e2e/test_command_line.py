@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -67,12 +69,51 @@ def test_a_batch_from_standard_input(shared: Installation) -> None:
     ("arguments", "sentence"),
     [
         (("imagine", "x", "--steps", "1000"), "--steps takes a whole number from 1 to 100, not 1000."),
-        (("imagine", "x", "--bogus"), "No such option: --bogus"),
+        (("imagine", "x", "--bogus"), "No such option: --bogus. See `easel imagine --help`."),
     ],
 )
 def test_bad_input_is_one_sentence(shared: Installation, arguments: tuple[str, ...], sentence: str) -> None:
     done = shared.run(*arguments)
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"{sentence}\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "sentence"),
+    [
+        ("batch - <&-", 2, "A batch needs at least one prompt, one on each line."),
+        ("cache stats <&- >&-", 0, ""),
+        ("cache stats 2>&- >/dev/null", 0, ""),
+        ("cache stats >/dev/full", 4, "The system would not read or write (no space left on device); "),
+    ],
+)
+def test_streams_that_are_closed_or_full(shared: Installation, command: str, code: int, sentence: str) -> None:
+    done = shell(shared, command)
+    assert done.returncode == code
+    assert done.stderr.startswith(sentence)
+    assert len(done.stderr.splitlines()) == bool(sentence)
+
+
+def test_nobody_who_reads_the_output_is_no_drama(shared: Installation) -> None:
+    assert shell(shared, "cache list | true").stderr == ""
+
+
+def test_a_terminal_without_the_letters_shows_question_marks(shared: Installation) -> None:
+    done = shell(shared, "imagine 'a red apple' --seed 7 -o apple.png", PYTHONIOENCODING="iso8859-5")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "seed 7 ? 256x256" in done.stdout
+
+
+def shell(installation: Installation, command: str, **settings: str) -> CompletedProcess[str]:
+    """Run a command line of the shell that begins with the arguments of `easel`."""
+    return subprocess.run(
+        ["sh", "-c", f"exec {sys.executable} -m bot {command}"],
+        cwd=installation.work,
+        env=installation.environment(**settings),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def test_ctrl_c_cancels_the_job(install: Callable[[], Installation]) -> None:

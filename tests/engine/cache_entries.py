@@ -60,3 +60,9 @@ class Clock:
 def files_in(folder: Path) -> set[str]:
     """Names of all pictures and side-cars in the shards."""
     return {path.name for path in folder.glob("??/??/*")}
+
+
+def forget_index(folder: Path) -> None:
+    """Delete the index, as somebody might who clears up."""
+    for path in folder.glob("index.sqlite3*"):
+        path.unlink()

@@ -6,12 +6,14 @@ import asyncio
 import errno
 import json
 import os
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from engine.cache import Cache
+from engine.cache import Cache, SideCar
+from engine.cache.files import Files
 from engine.errors import StorageError
 from tests.engine.cache_entries import (
     ANN,
@@ -20,6 +22,7 @@ from tests.engine.cache_entries import (
     Clock,
     facts_of,
     files_in,
+    forget_index,
     key_of,
     picture_path,
     put_both,
@@ -280,3 +283,25 @@ async def test_a_holder_that_fails_or_is_cancelled_lets_go(cache: Cache) -> None
     outcomes = await asyncio.gather(failing, cancelled, waiting, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [RuntimeError, asyncio.CancelledError, RuntimeError]
     assert len(cache._flights) == 0
+
+
+async def test_a_rebuild_that_is_cancelled_leaves_no_half_filled_index(
+    cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on, read = threading.Event(), threading.Event(), Files.side_car
+
+    def held(files: Files, key: str) -> SideCar:
+        begun.set()
+        assert go_on.wait(30)
+        return read(files, key)
+
+    await put_both(cache)
+    forget_index(tmp_path)
+    monkeypatch.setattr(Files, "side_car", held)
+    asking = asyncio.create_task(cache.stats(None))
+    await asyncio.to_thread(begun.wait)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    go_on.set()
+    assert (await cache.stats(None)).entries == 2

@@ -27,6 +27,7 @@ from tests.engine.cache_entries import (
     Clock,
     facts_of,
     files_in,
+    forget_index,
     key_of,
     picture_path,
     side_car_path,
@@ -53,11 +54,6 @@ async def fill(cache: Cache, *names: str) -> None:
 
 def index_of(folder: Path) -> Path:
     return folder / "index.sqlite3"
-
-
-def forget_index(folder: Path) -> None:
-    for path in folder.glob("index.sqlite3*"):
-        path.unlink()
 
 
 def tear(folder: Path) -> None:

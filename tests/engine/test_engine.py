@@ -6,6 +6,7 @@ import asyncio
 import io
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -13,9 +14,13 @@ from typing import Any
 
 import pytest
 from PIL import Image as Pillow
+from structlog.testing import capture_logs
 
+from engine import watermark
 from engine.engine import Engine
 from engine.errors import MemoryExhaustedError, SafetyUnavailableError
+from engine.metrics import Metrics
+from engine.pipelines import worker
 from engine.settings import EngineSettings
 from engine.types import (
     Cached,
@@ -32,6 +37,7 @@ from engine.types import (
     ResolvedRequest,
     Sampler,
     Stage,
+    Watermark,
 )
 from tests.engine.scripted_pipeline import ScriptedPipeline, color
 
@@ -294,6 +300,58 @@ async def test_a_fault_of_ours_is_answered_without_its_text(open_engine: Open, p
     assert isinstance(event, Failed)
     assert event.code == "internal"
     assert "secret" not in event.sentence
+
+
+async def test_closing_does_not_wait_for_a_long_step(
+    tmp_path: Path, pipeline: ScriptedPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "CLOSE_SECONDS", 0.01)
+    pipeline.gate.clear()
+    engine = Engine(EngineSettings(home=tmp_path), make_pipeline=pipeline)
+    await engine.start()
+    drawing = asyncio.create_task(endings(engine, order(request())))
+    await asyncio.to_thread(pipeline.begun.wait)
+    async with asyncio.timeout(10):
+        await engine.close()
+    assert not drawing.done()
+    pipeline.gate.set()
+    assert await drawing == [Cancelled(index=0)]
+
+
+async def test_an_iterator_closed_early_is_no_fault(open_engine: Open, pipeline: ScriptedPipeline) -> None:
+    pipeline.gate.clear()
+    async with open_engine() as engine:
+        with capture_logs() as lines:
+            stream = engine.generate(order(request()))
+            await anext(stream)
+            await stream.aclose()
+    assert [line for line in lines if line["log_level"] == "error"] == []
+
+
+async def test_a_picture_that_is_drawn_is_one_miss(tmp_path: Path, pipeline: ScriptedPipeline) -> None:
+    metrics = Metrics()
+    engine = Engine(EngineSettings(home=tmp_path), metrics=metrics, make_pipeline=pipeline)
+    await engine.start()
+    for _ in range(2):
+        await picture(engine, order(request()))
+    await engine.close()
+    assert metrics.registry.get_sample_value("easel_cache_misses_total") == 1
+    assert metrics.registry.get_sample_value("easel_cache_hits_total", {"tier": "finished"}) == 1
+
+
+async def test_what_is_slow_is_done_in_threads(open_engine: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    check, threads = watermark.check, []
+
+    def noted(mark: Watermark, width: int, height: int) -> None:
+        threads.append(threading.current_thread())
+        check(mark, width, height)
+
+    monkeypatch.setattr(watermark, "check", noted)
+    async with open_engine() as engine:
+        assert "version" in vars(engine._safety)
+        await picture(engine, order(request()))
+    assert threads
+    assert threading.main_thread() not in threads
 
 
 async def test_drawing_is_given_up_after_its_time(open_engine: Open, pipeline: ScriptedPipeline) -> None:

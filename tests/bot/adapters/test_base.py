@@ -118,6 +118,25 @@ async def test_a_delivery_given_up_is_told(app: App) -> None:
     assert board.shown[-1].text == "The channel is gone."
 
 
+async def test_what_an_adapter_did_not_foresee_costs_no_picture(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Faulty(Board):
+        tries = 0
+
+        async def show(self, update: Update) -> None:
+            raise KeyError("a field that the platform left out")
+
+        async def send(self, delivery: Delivery) -> str:
+            self.tries += 1
+            if self.tries == 1:
+                raise ConnectionResetError
+            return await super().send(delivery)
+
+    monkeypatch.setattr(sending, "BACKOFF_SECONDS", 0.0)
+    board = Faulty()
+    await relay(app.dispatcher.handle(invocation("imagine", "a cat")), board, app.dispatcher)
+    assert [delivery.attempt for delivery in board.sent] == [2]
+
+
 async def test_leaving_waits_for_answers(app: App, engine: ScriptedEngine) -> None:
     board = Board()
     async with Answers(app.dispatcher) as answers:

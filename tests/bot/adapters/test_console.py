@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.adapters.console import Console, ConsoleSurface, Screen, commands, lines, split, write_whole
+from bot.adapters.console import Console, ConsoleSurface, Screen, commands, lines, split
 from bot.app import running
 from bot.chat import Delivery, Failure, Picture, Reply
 from bot.errors import DeliveryError
@@ -151,17 +151,6 @@ async def test_file_names_cannot_leave_the_folder(surface: ConsoleSurface, tmp_p
     bad = sent.pictures[0].model_copy(update={"file_name": "../../evil.png"})
     await surface.send(sent.model_copy(update={"pictures": (bad,)}))
     assert (tmp_path / "new" / "folder" / "evil.png").exists()
-
-
-def test_a_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
-    write_whole(tmp_path / "a.png", b"first")
-    write_whole(tmp_path / "a.png", b"second")
-    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a.png", b"second")]
-    assert (tmp_path / "a.png").stat().st_mode & 0o777 == 0o644
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(IsADirectoryError):
-        write_whole(tmp_path / "folder", b"x")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "folder"]
 
 
 async def transcript(tmp_path: Path, text: str) -> str:

@@ -26,23 +26,30 @@ def failed(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 2) -
     ("arguments", "expected"),
     [
         ((), ""),
-        (("imagine",), "Missing argument 'prompt'."),
+        (("imagine",), "Missing argument 'PROMPT'. See `easel imagine --help`."),
         (("imagine", "x", "--bogus"), "No such option: --bogus"),
         (("imagine", "x", "--steps"), "Option '--steps' requires an argument."),
-        (("imagine", "x", "y"), "Got unexpected extra argument"),
+        (("verify", "x", "y"), "Got unexpected extra argument(s) (y). See `easel verify --help`."),
         (("imagne", "x"), "No such command 'imagne'. Did you mean 'imagine'?"),
         (("cache", "show"), "Missing argument 'KEY'."),
         (("batch", "missing.txt"), '"missing.txt" can\'t be read: no such file or directory.'),
         (("batch", "."), "can't be read: is a directory."),
         (("verify", "missing.png"), '"missing.png" can\'t be read: no such file or directory.'),
         (("imagine", "x", "-o", "x.jpg"), '--output takes the name of a .png file, not "x.jpg".'),
+        (("imagine", "x", "-o", ""), '--output takes the name of a .png file, not "".'),
+        (("imagine", "x", "-o", "."), '--output takes the name of a .png file, and "." is a folder.'),
+        (("imagine", "x", "-o", "a" * 5_000 + ".png"), "can't be written: file name too long."),
+        (("imagine", "x", "-o", "~nobody-at-all/x.png"), "can't be written: no such file or directory."),
+        (("verify", "/dev/zero"), '"/dev/zero" is too long'),
+        (("cache", "clear"), "add --yes"),
+        (("cache", "purge-user", "someone"), "write it as discord:ID."),
         (("serve",), "No chat is set up"),
     ],
 )
 def test_usage(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], expected: str) -> None:
     if not arguments:
         assert run(arguments) == 2
-        assert "Usage: easel" in capsys.readouterr().out
+        assert capsys.readouterr().err.startswith("Usage: easel [OPTIONS] COMMAND")
         return
     assert expected.lower() in failed(capsys, *arguments).lower()
 
@@ -60,7 +67,11 @@ BAD_REQUESTS = {
     "guidance of nan": (("x", "--guidance", "nan"), '--guidance takes a number from 0 to 30, not "nan"'),
     "seed beyond 64 bits": (("x", "--seed", str(2**64)), "--seed takes a whole number from 0 to 18446744073709551615"),
     "unknown sampler": (("x", "--sampler", "magic"), "--sampler is one of ddim, euler, euler_a"),
-    "unknown model": (("x", "--model", "magic"), 'There is no model "magic" here; the models are emoji.'),
+    "unknown model": (("x", "--model", "magic"), 'There is no model "magic" here, only emoji; the operator'),
+    "mark longer than the picture": (
+        ("x", "--watermark-text", "W" * 60, "--watermark-size", "99"),
+        "The watermark needs",
+    ),
     "unknown style": (("x", "--style", "magic"), 'There is no style "magic"; the styles are'),
     "opacity of 2": (("x", "--watermark-opacity", "2"), "--watermark-opacity takes a number from 0 to 1, not 2."),
     "bad colour": (("x", "--watermark-color", "red"), '--watermark-color takes a colour like #rrggbb, not "red"'),
@@ -88,7 +99,7 @@ def test_a_list_that_is_no_text_or_endless(capsys: pytest.CaptureFixture[str]) -
 
 def test_standard_input_that_is_no_text(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xfe")))
-    assert '"-" is not a text' in failed(capsys, "batch", "-")
+    assert "standard input is not a text" in failed(capsys, "batch", "-")
 
 
 def test_machines_get_an_object_as_well(capsys: pytest.CaptureFixture[str]) -> None:

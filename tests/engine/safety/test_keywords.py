@@ -28,7 +28,7 @@ def test_the_words_are_better_profanitys() -> None:
     lists = sections(DATA)
     spared = {canonical(word) for word in lists["everyday"]}
     assert spared <= listed
-    assert all(canonical(word) in listed for category in CATEGORIES for word in lists[category])
+    assert all(canonical(word) in listed for category in CATEGORIES[1:] for word in lists[category])
     assert len(WORDS) > 0.75 * len(listed)
 
 
@@ -62,7 +62,14 @@ def test_passes_innocents_in_capitals(lexicon: Lexicon) -> None:
 
 @pytest.mark.parametrize(
     ("text", "category"),
-    [("porn", "sexual"), ("nazi salute", "hate"), ("heroin needle", "drugs"), ("shit", "profanity")],
+    [
+        ("porn", "sexual"),
+        ("NSFW!", "sexual"),
+        ("a woman with0ut any cl0thes", "sexual"),
+        ("nazi salute", "hate"),
+        ("heroin needle", "drugs"),
+        ("shit", "profanity"),
+    ],
 )
 def test_names_the_category(lexicon: Lexicon, text: str, category: str) -> None:
     assert lexicon.find(text) == {category}
