@@ -64,8 +64,10 @@ def test_an_open_side_follows_the_model() -> None:
     [
         (
             {"model": "sd99"},
-            'There is no model "sd99" here, only emoji, sd15; '
-            "the operator chooses them by EASEL_MODEL and EASEL_MODELS.",
+            (
+                'There is no model "sd99" here, only emoji, sd15; '
+                "the operator chooses them by EASEL_MODEL and EASEL_MODELS."
+            ),
         ),
         ({"style": "nope"}, 'There is no style "nope"; the styles are Ink, plain, bad.'),
         ({"width": 64, "height": 128}, "The model emoji draws squares with sides from 64 to 512 pixels, not 64x128."),
