@@ -24,7 +24,7 @@ def _needing_the_extra() -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise ExtraMissingError(
-            f"Drawing on this machine needs the package {error.name}: install easel[engine]."
+            f"Drawing on this machine needs the package {error.name}: run pip install '.[engine]' in Easel's folder."
         ) from error
 
 

@@ -91,7 +91,9 @@ class DiffusersPipeline:
             import diffusers
             import transformers
         except ImportError as error:
-            raise ExtraMissingError("This model needs diffusers; run pip install 'easel[engine]'.") from error
+            raise ExtraMissingError(
+                "This model needs diffusers; run pip install '.[engine]' in Easel's folder."
+            ) from error
         diffusers.utils.logging.disable_progress_bar()
         transformers.utils.logging.disable_progress_bar()
         path = self._source.path

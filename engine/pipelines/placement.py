@@ -49,7 +49,9 @@ def check_attention(settings: EngineSettings, device: torch.device, dtype: torch
     if kernel == "flash" and device.type == "cuda" and dtype not in HALF:
         raise InputError("EASEL_ATTENTION is flash, which on a GPU needs half precision; use auto.")
     if kernel == "xformers" and importlib.util.find_spec("xformers") is None:
-        raise ExtraMissingError("EASEL_ATTENTION is xformers, which is not installed; run pip install 'easel[gpu]'.")
+        raise ExtraMissingError(
+            "EASEL_ATTENTION is xformers, which is not installed; run pip install '.[gpu]' in Easel's folder."
+        )
 
 
 def use_threads(settings: EngineSettings) -> None:

@@ -58,7 +58,7 @@ def test_an_extra_that_is_missing(capsys: pytest.CaptureFixture[str], monkeypatc
     monkeypatch.setitem(doctor.EXTRAS, "engine", "no_such_module")
     assert run(["doctor", "--json"]) == 1
     (extras,) = [check for check in json.loads(capsys.readouterr().out)["checks"] if check["name"] == "extras"]
-    assert extras["mend"] == "Install them: pip install 'easel[engine]'."
+    assert extras["mend"] == "Install them: pip install '.[engine]' in Easel's folder."
 
 
 def test_a_token_that_is_not_taken(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
