@@ -1,0 +1,52 @@
+"""Captions are what a person might type, and never empty unless asked."""
+
+from random import Random
+
+from training.emoji.captions import EMPTY_SHARE, article, caption, caption_or_empty, glyph, phrase, plural
+from training.emoji.data import Emoji, bare, words
+
+APPLE = Emoji(
+    hexcode="1F34E", label="red apple", names=("apple",), tags=("apple", "fruit", "red", "ripe"), colour="red"
+)
+PLAIN = Emoji(hexcode="2764-FE0F", label="red heart", names=(), tags=(), colour=None)
+
+
+def test_every_kind_of_caption_is_drawn() -> None:
+    drawn = {caption(APPLE, Random(seed)) for seed in range(2_000)}
+    assert {"red apple", "a red apple", "apple", "the red apple", "red apple emoji", "red apples", "🍎"} <= drawn
+    assert any(text.startswith("red apple, ") for text in drawn)
+    assert "" not in drawn
+
+
+def test_an_emoji_without_tags_and_names_has_captions() -> None:
+    assert all(caption(PLAIN, Random(seed)) for seed in range(500))
+
+
+def test_a_tenth_is_empty() -> None:
+    random = Random(0)
+    empty = sum(not caption_or_empty(APPLE, random) for _ in range(10_000))
+    assert abs(empty / 10_000 - EMPTY_SHARE) < 0.02
+
+
+def test_phrases_of_labels_with_a_colon() -> None:
+    flags = {phrase("flag: chad", Random(seed)) for seed in range(100)}
+    assert flags == {"flag: chad", "flag of chad", "chad flag", "the flag of chad"}
+    assert "woman with red hair" in {phrase("woman: red hair", Random(seed)) for seed in range(100)}
+
+
+def test_articles_and_plurals() -> None:
+    assert (article("apple"), article("pizza")) == ("an apple", "a pizza")
+    assert [plural(word) for word in ("dog", "fox", "cherry", "toy", "glasses")] == [
+        "dogs",
+        "foxes",
+        "cherries",
+        "toys",
+        "glasses",
+    ]
+
+
+def test_codes_and_words_are_normalised() -> None:
+    assert bare("2764-FE0F") == "2764"
+    assert glyph(PLAIN) == "❤️"
+    assert words("heart_eyes_cat") == "heart eyes cat"
+    assert words("rescue worker\u2019s helmet") == "rescue worker's helmet"
