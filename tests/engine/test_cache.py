@@ -145,7 +145,7 @@ async def test_an_unreadable_entry_is_a_miss(cache: Cache, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("code", "word"), [(errno.ENOSPC, "full"), (errno.EROFS, "read-only"), (errno.EACCES, "read-only")]
+    ("code", "word"), [(errno.ENOSPC, "full"), (errno.EROFS, "right to write"), (errno.EACCES, "right to write")]
 )
 async def test_a_disk_that_takes_nothing_gets_its_sentence(
     cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, word: str
@@ -165,7 +165,7 @@ async def test_a_disk_that_takes_nothing_gets_its_sentence(
 
 async def test_a_folder_that_can_not_be_made_gets_its_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="can't be used"):
+    with pytest.raises(StorageError, match="did not read or write"):
         await Cache(tmp_path / "file" / "cache", max_bytes=1).open()
 
 
