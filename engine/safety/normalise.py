@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 LOOKALIKES = {
     "a": "аαɑᴀɐⱥᗅ🅐🅰🇦ᎪꭺА",
@@ -91,6 +91,8 @@ LONGEST_RUN = 3
 
 _DROPPED_CATEGORIES = frozenset({"Mn", "Me", "Cf", "Cc"})
 _INVISIBLE_LETTERS = "\u115f\u1160\u3164\uffa0"
+_KEPT = 0x20000
+"""Code points below are remembered in tables, the rest are rare and many."""
 
 
 class _Marks(dict[int, int | None]):
@@ -100,7 +102,7 @@ class _Marks(dict[int, int | None]):
         letter = chr(code)
         hidden = unicodedata.category(letter) in _DROPPED_CATEGORIES and not letter.isspace()
         kept = None if hidden or letter in _INVISIBLE_LETTERS else code
-        if code < 0x10000:  # bounded, whatever people write
+        if code < _KEPT:
             self[code] = kept
         return kept
 
@@ -116,39 +118,73 @@ def _fold_once(text: str) -> str:
     return unicodedata.normalize("NFKC", bare).translate(_LETTERS).casefold().translate(_LETTERS)
 
 
-@lru_cache(maxsize=8192)
-def _fold_letter(letter: str) -> str:
-    folded = letter
-    for _ in range(_MOST_PASSES):
-        folded, before = _fold_once(folded), folded
-        if folded == before:
-            break
-    return folded
+class _Letters(dict[int, str]):
+    """A table for str.translate that folds letter by letter, each the first time it is met."""
+
+    def __missing__(self, code: int) -> str:
+        folded = chr(code)
+        for _ in range(_MOST_PASSES):
+            folded, before = _fold_once(folded), folded
+            if folded == before:
+                break
+        if code < _KEPT:
+            self[code] = folded
+        return folded
+
+
+_FOLDED = _Letters()
 
 
 def fold(text: str) -> str:
     """The text in small Latin letters as far as it looks like them; other scripts stay, without their marks."""
     if text.isascii():
         return text.lower().translate(_MARKS)
-    # Marks go before anything is composed: Python sorts a run of n marks in n^2 steps.
-    composed = unicodedata.normalize("NFKC", text.translate(_MARKS))
-    return composed.translate({ord(letter): _fold_letter(letter) for letter in set(composed)})
+    if any(_MARKS[ord(letter)] is None for letter in set(text)):
+        # Marks go before anything is composed: Python sorts a run of n marks in n^2 steps.
+        text = text.translate(_MARKS)
+    return unicodedata.normalize("NFKC", text).translate(_FOLDED)
 
 
-_WEIGHT = re.compile(r":\s{0,3}[+-]?\d{0,3}(?:\.\d{0,5})?(?=\s{0,3}[)\]}>])|(?<=[)\]}>])\d{0,2}\.\d{1,4}")
+_WEIGHT = re.compile(r":\s{0,3}[+-]?\d{0,3}(?:\.\d{0,5})?(?=\s{0,3}[)\]}>])")
+_WEIGHT_BEHIND = re.compile(r"([)\]}>])\d{0,2}\.\d{1,4}")
 _LONG_RUN = re.compile(rf"(.)\1{{{LONGEST_RUN},}}")
-_INNER = re.compile(r"(?<=[^\s,;/?])(?:[^\w\s,;/?@$!|+*]|_)+(?=[^\s,;/?])")
+# This and the next begin with a set of characters, not with a look behind, so that the search skips all others.
+_INNER = re.compile(r"[^\w\s,;/?@$!|+*](?<=[^\s,;/?].)[^\w\s,;/?@$!|+*]*(?=[^\s,;/?])")
 _SYMBOLS = "@$!|+"
-_UNIT = rf"(?<![^\W_])(?:[^\W_]|[{_SYMBOLS}])(?![^\W_])"
-_SPELLED = re.compile(rf"{_UNIT}(?:(?:[^\w{_SYMBOLS}]|_){{1,3}}{_UNIT}){{2,}}")
-_SPELLED_APART = re.compile(r"(?<![^\W_])[^\W_](?:[\W_]{1,3}[^\W_](?![^\W_])){2,}")
+_GAPS = re.compile(rf"[^\w{_SYMBOLS}]+")
+_NEXT_UNIT = rf"[^\w{_SYMBOLS}]{{1,3}}[\w{_SYMBOLS}](?!\w)"
+_SPELLED = re.compile(rf"(?<!\w)[\w{_SYMBOLS}]{_NEXT_UNIT}(?:{_NEXT_UNIT})+")
+_SPELLED_APART = re.compile(r"(?<!\w)\w(?:\W{1,3}\w(?!\w)){2,}")
 _SYMBOL = re.compile(f"[{re.escape(_SYMBOLS)}]")
-_GAPS = re.compile(rf"[^\w{_SYMBOLS}]|_")
-_ALL_GAPS = re.compile(r"[\W_]")
+_END = "\n"
+"""Parts stretches of spelled-out text from each other; `views` leaves no line end in a text."""
+
+
+class _Gaps(dict[int, int | None]):
+    """A table for str.translate that drops what parts letters, but for these symbols and `_END`."""
+
+    def __init__(self, symbols: str) -> None:
+        super().__init__((ord(kept), ord(kept)) for kept in symbols + _END)
+
+    def __missing__(self, code: int) -> int | None:
+        kept = code if chr(code).isalnum() else None
+        if code < _KEPT:
+            self[code] = kept
+        return kept
+
+
+_GAPS_BUT_SYMBOLS = _Gaps(_SYMBOLS)
+_ALL_GAPS = _Gaps("")
 
 
 def _cut_runs(text: str) -> str:
     return _LONG_RUN.sub(r"\1" * LONGEST_RUN, text)
+
+
+def _unweighted(text: str) -> str:
+    """A text folded, without prompt weights, underscores read as hyphens."""
+    folded = _WEIGHT.sub("", fold(text)).replace("_", "-")
+    return _WEIGHT_BEHIND.sub(r"\1", folded)
 
 
 @dataclass(frozen=True)
@@ -161,24 +197,30 @@ class Views:
     @cached_property
     def joined(self) -> str:
         """The same without punctuation inside words: f.oo-b(ar) is foobar."""
-        return _cut_runs(_INNER.sub("", self.plain))
+        inner = _INNER.sub("", self.plain)
+        return self.plain if inner == self.plain else _cut_runs(inner)
 
     @cached_property
     def letters(self) -> tuple[str, ...]:
         """What is spelled out letter by letter, each stretch in one piece."""
-        spelled = {_GAPS.sub("", m[0]) for m in _SPELLED.finditer(self.plain)}
+        spelled = _spelled(_SPELLED, self.plain, _GAPS_BUT_SYMBOLS)
         if _SYMBOL.search(self.plain):
-            spelled |= {_ALL_GAPS.sub("", m[0]) for m in _SPELLED_APART.finditer(self.plain)}
-        return tuple(sorted(_cut_runs(stretch) for stretch in spelled))
+            spelled |= _spelled(_SPELLED_APART, self.plain, _ALL_GAPS)
+        return tuple(sorted(spelled))
+
+
+def _spelled(pattern: re.Pattern[str], text: str, gaps: _Gaps) -> set[str]:
+    stretches = _END.join(match[0] for match in pattern.finditer(text))
+    return set(_cut_runs(stretches.translate(gaps)).split(_END)) if stretches else set()
 
 
 def views(text: str) -> Views:
     """All readings of a text, in time linear in its length."""
-    return Views(_cut_runs(" ".join(_WEIGHT.sub("", fold(text)).split())))
+    return Views(_cut_runs(" ".join(_unweighted(text).split())))
 
 
 _PLAIN_LEET = str.maketrans({"4": "a", "@": "a", "8": "b", "3": "e", "1": "i", "!": "i", "0": "o", "5": "s", "$": "s"})
-_LEET_WORD = re.compile(r"[@$]?[^\W_]+(?:[@$!]{1,3}[^\W_]+)*")
+_LEET_WORD = re.compile(r"[@$]?\w+(?:[@$!]{1,3}\w+)*")
 _BRACKETS = re.compile(r"[()\[\]{}<>\"]")
 _TRIPLE = re.compile(r"(.)\1{2,}")
 
@@ -189,7 +231,7 @@ def _decode(word: re.Match[str]) -> str:
 
 
 def _readable_once(text: str) -> str:
-    plain = " ".join(_BRACKETS.sub("", _WEIGHT.sub("", fold(text))).split())
+    plain = " ".join(_BRACKETS.sub("", _unweighted(text)).split())
     joined = _SPELLED.sub(lambda m: _GAPS.sub("", m[0]), _TRIPLE.sub(r"\1\1", plain))
     return _TRIPLE.sub(r"\1\1", _LEET_WORD.sub(_decode, joined))
 

@@ -25,6 +25,9 @@ _AGE = re.compile(
     rf"|{_MINOR_AGE}[\W_]?(?:yo|yr)(?![^\W_])"
 )
 
+_AGE_WORDS = ("year", "yr", "month", "week", "age", "under", "below", "younger")
+_AGE_LETTERS = re.compile(r"y[\W_]{0,3}o")
+
 
 @lru_cache(maxsize=1)
 def _lexicon() -> Lexicon:
@@ -35,7 +38,13 @@ def _lexicon() -> Lexicon:
 
 def _classes(text: Views) -> frozenset[str]:
     found = _lexicon().find_in(text)
-    return found | {"minor"} if _AGE.search(text.plain) else found
+    return found | {"minor"} if _tells_age(text.plain) else found
+
+
+def _tells_age(text: str) -> bool:
+    """Whether a text gives an age under 18; most hold nothing that could, which is quickly seen."""
+    hinted = any(word in text for word in _AGE_WORDS) or _AGE_LETTERS.search(text)
+    return bool(hinted and _AGE.search(text))
 
 
 def judge(prompt: Views, negative: Views) -> str | None:
