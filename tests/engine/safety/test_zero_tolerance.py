@@ -104,3 +104,8 @@ def test_passes_what_is_harmless(prompt: str) -> None:
 @given(st.text(max_size=200), st.text(max_size=200))
 def test_never_raises(prompt: str, negative: str) -> None:
     judge(prompt, negative)
+
+
+@pytest.mark.parametrize("title", ["the rape of Europa", "the whore of Babylon"])
+def test_a_title_is_no_excuse(title: str) -> None:
+    assert judge(f"{title}, children") == CATEGORY
