@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import hashlib
 
-from engine import provenance
 from engine.cache import Cache
+from engine.marks import Marks
 from engine.types import CacheCheck, CacheEntry, CacheStats, Verification
 
 
 class CacheDesk:
     """The half of the engine that draws nothing."""
 
-    def __init__(self, cache: Cache) -> None:
+    def __init__(self, cache: Cache, marks: Marks) -> None:
         self._cache = cache
+        self._marks = marks
 
     async def cache_stats(self, scope: str | None) -> CacheStats:
         """Figures of the cache."""
@@ -29,6 +30,10 @@ class CacheDesk:
     async def cache_show(self, scope: str | None, key: str) -> CacheEntry | None:
         """One entry by its key or a prefix of it that fits only one."""
         return await self._cache.show(scope, key)
+
+    async def cache_read(self, scope: str | None, key: str) -> bytes | None:
+        """The file of an entry, verified; looking at it is no hit."""
+        return await self._cache.read(scope, key)
 
     async def cache_delete(self, scope: str | None, key: str) -> int:
         """Remove an entry and what was made from it; returns files removed."""
@@ -48,6 +53,6 @@ class CacheDesk:
 
     async def verify(self, data: bytes) -> Verification:
         """Say what a picture file tells of its making, and whether this cache holds exactly that file."""
-        found = await asyncio.to_thread(provenance.read, data)
+        found = await asyncio.to_thread(self._marks.examine, data)
         made_here = await self._cache.holds(hashlib.sha256(data).hexdigest())
         return found.model_copy(update={"made_here": made_here})

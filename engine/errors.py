@@ -5,9 +5,13 @@
     │   └── UnknownModelError
     ├── WeightsError           a model's files are missing, truncated or of the wrong shape
     ├── SafetyUnavailableError a checker can't load or crashed, so nothing may pass
+    ├── CredentialsError       pictures can't be signed: no usable certificate, key or library
     ├── StorageError           the cache can't be read or written: full disk, read-only folder, damaged index
     ├── MemoryExhaustedError   the picture doesn't fit the device's memory, even after falling back
     ├── TookTooLongError       drawing passed its time limit
+    ├── BudgetSpentError       the month's budget for GPUs is spent, and the cache doesn't hold the picture
+    ├── UnreachableError       the service that draws doesn't answer
+    ├── VersionMismatchError   the bot and the service that draws don't speak the same version
     ├── ExtraMissingError      an optional package is not installed
     ├── FetchError             a download failed or its content is not what was pinned
     └── GenerationCancelled    somebody asked to stop; raised between two steps
@@ -56,6 +60,12 @@ class SafetyUnavailableError(EngineError):
     code = "safety"
 
 
+class CredentialsError(EngineError):
+    """Pictures can't be signed, so none may be delivered as if they were."""
+
+    code = "credentials"
+
+
 class StorageError(EngineError):
     """The cache can't be read or written."""
 
@@ -72,6 +82,29 @@ class TookTooLongError(EngineError):
     """Drawing passed its time limit."""
 
     code = "timeout"
+
+
+class BudgetSpentError(EngineError):
+    """The month's budget for GPUs is spent, and the cache doesn't hold the picture."""
+
+    code = "budget"
+
+    def __init__(
+        self, sentence: str = "This month's budget for GPUs is spent, so only pictures from the cache can be had."
+    ) -> None:
+        super().__init__(sentence)
+
+
+class UnreachableError(EngineError):
+    """The service that draws doesn't answer."""
+
+    code = "unreachable"
+
+
+class VersionMismatchError(EngineError):
+    """The bot and the service that draws don't speak the same version."""
+
+    code = "version"
 
 
 class ExtraMissingError(EngineError):

@@ -38,6 +38,8 @@ _LABELS = {
     "sampler": "Sampler",
     "guidance": "CFG scale",
     "seed": "Seed",
+    "strength": "Denoising strength",
+    "upscale": "Hires upscale",
     "size": "Size",
     "model_revision": "Model hash",
     "model": "Model",
@@ -73,6 +75,15 @@ def encode(image: Image.Image, parameters: dict[str, Any] | None) -> bytes:
     file = io.BytesIO()
     image.save(file, "PNG", compress_level=COMPRESSION, pnginfo=text, icc_profile=None, exif=None)
     return file.getvalue()
+
+
+def media_type(data: bytes) -> str | None:
+    """Of a PNG, JPEG or WebP file by how it begins; None for anything else."""
+    if data.startswith(_SIGNATURE):
+        return "image/png"
+    if data.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg"
+    return "image/webp" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else None
 
 
 def read(data: bytes) -> Verification:
