@@ -31,6 +31,12 @@ from engine.types import (
 
 INTERNAL_FAULT = "The engine hit a fault of its own; the operator's log has the details."
 
+NOT_SHOWN = frozenset(
+    {name for name in ResolvedRequest.model_fields if name.startswith("watermark")}
+    | {"force", "waived", "spoiler", "private", "image", "strength"}
+)
+"""Fields of a request that its parameters leave out, or give in another form."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -46,13 +52,15 @@ class Plan:
     finished_key: str
     family: str
     notes: tuple[Note, ...] = ()
+    previewed: bool = False
+    """Whether anything may be seen of it before it is finished."""
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[object, ...]:
         """Pictures that agree in this are drawn as one batch."""
         r = self.request
-        return r.model, r.width, r.height, r.steps, r.sampler, r.quality
+        return r.model, r.width, r.height, r.steps, r.sampler, r.quality, r.start_strength, r.upscale
 
 
 def effective_mark(request: ImageRequest, settings: EngineSettings) -> Watermark | None:
@@ -67,10 +75,12 @@ def effective_mark(request: ImageRequest, settings: EngineSettings) -> Watermark
 
 def parameters(plan: Plan) -> dict[str, Any]:
     """What a picture's file and its cache entry say about how it was made."""
-    chosen = plan.request.model_dump(mode="json", exclude_none=True, exclude={"force", "watermark"})
-    shown = {name: value for name, value in chosen.items() if not name.startswith("watermark_")}
+    shown = plan.request.model_dump(mode="json", exclude_none=True, exclude=set(NOT_SHOWN))
+    start = {"image": plan.request.image.sha256, "strength": plan.request.start_strength} if plan.request.image else {}
+    changes = {name: shown.pop(name) for name in ("variations", "upscale")}
+    made = {name: value for name, value in changes.items() if value not in ([], 1)}
     mark = {"watermark": plan.mark.text} if plan.mark else {}
-    return shown | {"model_revision": plan.model.revision} | mark
+    return shown | start | made | {"model_revision": plan.model.revision} | mark
 
 
 def batches(plans: Sequence[Plan], size: int) -> Iterator[list[Plan]]:
@@ -108,10 +118,12 @@ class Run:
             self._open.discard(event.index)
         self._events.put_nowait(event)
 
-    def report(self, plans: Iterable[Plan], stage: Stage, step: int = 0, steps: int = 0) -> None:
+    def report(
+        self, plans: Iterable[Plan], stage: Stage, step: int = 0, steps: int = 0, preview: bytes | None = None
+    ) -> None:
         """Send the same progress for several pictures."""
         for plan in plans:
-            self.emit(Progress(index=plan.index, stage=stage, step=step, steps=steps))
+            self.emit(Progress(index=plan.index, stage=stage, step=step, steps=steps, preview=preview))
 
     def finish(self) -> None:
         """No more events follow. A picture that was neither stopped nor answered is a fault, and gets its answer."""

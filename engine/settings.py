@@ -50,6 +50,10 @@ class EngineSettings(BaseModel):
     attention_slice: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="Attention heads computed at once; smaller needs less memory and more time."
     )
+    compile: Literal["auto", "off"] = Field(
+        default="auto",
+        description="Compile the networks in the background, on a CPU where the extra openvino is installed.",
+    )
     offload: bool = Field(default=False, description="Keep on the GPU only the network that is working.")
     threads: Annotated[int, Field(ge=1, le=256)] | None = Field(
         default=None, description="CPU threads of torch; all cores when unset."
@@ -69,11 +73,20 @@ class EngineSettings(BaseModel):
         default="auto",
         description="Check prompts by Detoxify. auto: needed, except that the bundled model runs without it.",
     )
+    toxicity_folder: Path | None = Field(
+        default=None, description="Folder of Detoxify's files, where they don't lie among the fetched models."
+    )
     toxicity: ToxicityThresholds = Field(
         default=ToxicityThresholds(), description="Scores above which a prompt counts as risky."
     )
     image_check: bool = Field(default=True, description="Check finished pictures by the image classifier.")
     image_threshold: Probability = Field(default=0.8, description="Score above which a picture is withheld.")
+
+    image_input: bool = Field(
+        default=False,
+        description="Let people start a picture from an image of theirs; needs the check of finished pictures.",
+    )
+    previews: bool = Field(default=True, description="Show a small preview while a picture is drawn.")
 
     cache_bytes: Annotated[int, Field(ge=0)] = Field(
         default=10 * GIB, description="Size of the cache; the least recently used pictures go first."
@@ -97,6 +110,19 @@ class EngineSettings(BaseModel):
         default=8, description="Distance of the visible mark from the edge in pixels."
     )
     parameters_in_file: bool = Field(default=True, description="Write prompt and options into the PNG's text.")
+    invisible_mark: bool = Field(
+        default=True, description="Hide a mark in the picture itself, which outlives JPEG, resizing and a mild crop."
+    )
+    installation_number: Annotated[int, Field(ge=0, le=65535)] = Field(
+        default=0, description="Number that the invisible mark carries, telling your pictures from others'."
+    )
+    content_credentials: bool = Field(
+        default=True, description="Sign every file with content credentials (C2PA) that say a model made it."
+    )
+    c2pa_certificate: Path | None = Field(
+        default=None, description="Certificate chain, PEM, that signs; one of our own making when unset."
+    )
+    c2pa_key: Path | None = Field(default=None, description="Private key of that certificate, PEM.")
 
     hub_url: str = Field(
         default="https://huggingface.co", pattern="^https?://", description="Address of the model hub, or of a mirror."

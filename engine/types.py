@@ -3,172 +3,89 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
-SCHEMA_VERSION = 1
+from engine.request import (
+    MAX_BATCH,
+    MAX_PROMPT,
+    MAX_SEED,
+    MAX_SOURCE,
+    MAX_VARIATIONS,
+    SIZE_STEP,
+    Flags,
+    ImageRequest,
+    Position,
+    Quality,
+    ResolvedRequest,
+    Sampler,
+    Seed,
+    Side,
+    SourceImage,
+    Steps,
+    Text,
+    Value,
+    Variation,
+    Waivable,
+    Watermark,
+)
+
+SCHEMA_VERSION = 2
 """Raised whenever a value on this page changes its meaning; bot and engine refuse each other when it differs."""
 
-MAX_PROMPT = 2_000
-"""Characters; a prompt's first 77 tokens are what the model reads."""
-MAX_SEED = 2**64 - 1
-MAX_BATCH = 20
-"""Pictures in one `/batch`."""
-SIZE_STEP = 8
-"""Every side is a multiple of this many pixels, the factor of Stable Diffusion's autoencoder."""
+MAX_PREVIEW = 16 * 1024
+"""Bytes of a preview."""
 
-
-class Sampler(StrEnum):
-    """Ways from noise to picture; `engine.sd.samplers` implements one function each."""
-
-    DDIM = "ddim"
-    EULER = "euler"
-    EULER_ANCESTRAL = "euler_a"
-    DPMPP_2M = "dpmpp_2m"
-    DPMPP_2M_KARRAS = "dpmpp_2m_karras"
-    HEUN = "heun"
-    LCM = "lcm"
-
-
-class Quality(StrEnum):
-    """How much of the picture may be traded for time."""
-
-    EXACT = "exact"
-    BALANCED = "balanced"
-    FAST = "fast"
-
-
-class Position(StrEnum):
-    """Where the visible mark sits."""
-
-    TOP_LEFT = "top-left"
-    TOP_RIGHT = "top-right"
-    BOTTOM_LEFT = "bottom-left"
-    BOTTOM_RIGHT = "bottom-right"
-    CENTER = "center"
-
-
-class Value(BaseModel):
-    """Base of all values: frozen, strict about unknown fields, compared by content."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Flags:
-    """Marks a field as an option that a person may set, and names its flags in text, the canonical one first."""
-
-    def __init__(self, *names: str) -> None:
-        self.names = names
-
-
-def _printable(text: str) -> str:
-    """Control characters have no meaning to a model and are a way to spoof what moderators read."""
-    if any(ord(c) < 32 or ord(c) == 127 for c in text if c not in "\t\n"):
-        raise ValueError("must not hold control characters")
-    return text.strip()
-
-
-def _color(text: str) -> str:
-    digits = text.removeprefix("#")
-    if len(digits) != 6 or any(c not in "0123456789abcdefABCDEF" for c in digits):
-        raise ValueError("must be a colour like #rrggbb")
-    return f"#{digits.lower()}"
-
-
-Text = Annotated[str, AfterValidator(_printable)]
-Guidance = Annotated[float, Field(ge=0.0, le=30.0, allow_inf_nan=False)]
-Steps = Annotated[int, Field(ge=1, le=100)]
-Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
-Side = Annotated[int, Field(ge=64, le=2048, multiple_of=SIZE_STEP)]
-
-
-class ImageRequest(Value):
-    """One picture, as a person asks for it: the one declaration of every option.
-
-    None means "the model's own default", or a random seed. Front ends, the documentation and the cache key are
-    derived from these fields or tested against them.
-    """
-
-    prompt: Annotated[Text, Field(min_length=1, max_length=MAX_PROMPT)] = Field(
-        description="What the picture should show."
-    )
-    negative_prompt: Annotated[Text, Field(max_length=MAX_PROMPT), Flags("--negative", "--no")] = Field(
-        default="", description="What the picture should not show."
-    )
-    steps: Annotated[Steps | None, Flags("--steps")] = Field(
-        default=None, description="Denoising steps: more are slower and finer."
-    )
-    guidance: Annotated[Guidance | None, Flags("--guidance", "--cfg")] = Field(
-        default=None, description="How closely the picture follows the prompt."
-    )
-    width: Annotated[Side | None, Flags("--width")] = Field(default=None, description="Width in pixels.")
-    height: Annotated[Side | None, Flags("--height")] = Field(default=None, description="Height in pixels.")
-    seed: Annotated[Seed | None, Flags("--seed")] = Field(
-        default=None, description="The same seed and options give the same picture; random when unset."
-    )
-    sampler: Annotated[Sampler | None, Flags("--sampler")] = Field(
-        default=None, description="The way from noise to picture."
-    )
-    model: Annotated[str | None, Field(max_length=200), Flags("--model")] = Field(
-        default=None, description="Which model draws."
-    )
-    style: Annotated[str | None, Field(max_length=50), Flags("--style")] = Field(
-        default=None, description="A named look that the operator defined."
-    )
-    quality: Annotated[Quality, Flags("--quality")] = Field(
-        default=Quality.EXACT, description="exact, or balanced and fast, which trade some likeness for time."
-    )
-    strict: Annotated[bool, Flags("--strict")] = Field(
-        default=False, description="Refuse a risky prompt instead of steering it."
-    )
-    watermark: Annotated[bool, Flags("--watermark")] = Field(
-        default=True, description="Put the visible mark on the picture."
-    )
-    watermark_text: Annotated[Text | None, Field(max_length=100), Flags("--watermark-text")] = Field(
-        default=None, description="Text of the visible mark."
-    )
-    watermark_position: Annotated[Position | None, Flags("--watermark-position")] = Field(
-        default=None, description="Where the visible mark sits."
-    )
-    watermark_opacity: Annotated[float | None, Field(ge=0.0, le=1.0), Flags("--watermark-opacity")] = Field(
-        default=None, description="Opacity of the visible mark, 0 to 1."
-    )
-    watermark_size: Annotated[int | None, Field(ge=6, le=256), Flags("--watermark-size")] = Field(
-        default=None, description="Height of the visible mark's letters in pixels; from the width when unset."
-    )
-    watermark_color: Annotated[str | None, AfterValidator(lambda c: c and _color(c)), Flags("--watermark-color")] = (
-        Field(default=None, description="Colour of the visible mark, #rrggbb.")
-    )
-    watermark_margin: Annotated[int | None, Field(ge=0, le=512), Flags("--watermark-margin")] = Field(
-        default=None, description="Distance of the visible mark from the edge in pixels."
-    )
-    force: Annotated[bool, Flags("--force")] = Field(
-        default=False, description="Draw anew even if the cache holds the picture."
-    )
-
-
-class ResolvedRequest(ImageRequest):
-    """A request in which nothing is left open: what a job stores and the engine draws."""
-
-    steps: Steps
-    guidance: Guidance
-    width: Side
-    height: Side
-    seed: Seed
-    sampler: Sampler
-    model: str
-
-
-class Watermark(Value):
-    """The visible mark as it is drawn; `size` None takes the letters' height from the picture's width."""
-
-    text: Annotated[Text, Field(min_length=1, max_length=100)]
-    position: Position = Position.BOTTOM_RIGHT
-    opacity: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
-    size: Annotated[int | None, Field(ge=6, le=256)] = None
-    color: Annotated[str, AfterValidator(_color)] = "#ffffff"
-    margin: Annotated[int, Field(ge=0, le=512)] = 8
+__all__ = [
+    "BLOCKED_WORD",
+    "MAX_BATCH",
+    "MAX_PREVIEW",
+    "MAX_PROMPT",
+    "MAX_SEED",
+    "MAX_SOURCE",
+    "MAX_VARIATIONS",
+    "SCHEMA_VERSION",
+    "SIZE_STEP",
+    "CacheCheck",
+    "CacheEntry",
+    "CacheStats",
+    "Cached",
+    "Cancelled",
+    "ContentCredentials",
+    "Cost",
+    "CredentialState",
+    "EngineInfo",
+    "Event",
+    "Failed",
+    "Flags",
+    "Image",
+    "ImageRequest",
+    "InvisibleMark",
+    "Layer",
+    "ModelInfo",
+    "Note",
+    "NoteCode",
+    "Order",
+    "Position",
+    "Progress",
+    "Quality",
+    "Refused",
+    "ResolvedRequest",
+    "Sampler",
+    "Seed",
+    "Side",
+    "SourceImage",
+    "Stage",
+    "Steps",
+    "Text",
+    "Value",
+    "Variation",
+    "Verification",
+    "Waivable",
+    "Watermark",
+]
+"""What may be imported from here, a request's own values included, so that this is the one page to know."""
 
 
 class Order(Value):
@@ -182,6 +99,8 @@ class Order(Value):
     """The person who asked, `platform:id`."""
     seeds_free: bool = False
     """The person named no seed, so a cached picture with another seed will do if they haven't had it yet."""
+    hits_only: bool = False
+    """The month's budget is spent: what the cache doesn't hold is not drawn."""
 
 
 class ModelInfo(Value):
@@ -218,6 +137,10 @@ class EngineInfo(Value):
 class Stage(StrEnum):
     """What the engine is doing for a picture."""
 
+    UNREACHABLE = "unreachable"
+    """The service that draws doesn't answer; the order is kept and sent again."""
+    WAKING = "waking"
+    """A machine with a GPU is being started."""
     WARMING = "warming"
     CHECKING = "checking"
     DRAWING = "drawing"
@@ -239,6 +162,15 @@ class Layer(StrEnum):
     KEYWORDS = "keywords"
     TOXICITY = "toxicity"
     IMAGE = "image"
+
+    @property
+    def waivable(self) -> bool:
+        """Whether a moderator may overrule its refusal."""
+        return self.value in get_args(Waivable)
+
+
+BLOCKED_WORD = "blocked-word"
+"""The category of words that the operator blocked, which no moderator may allow."""
 
 
 class NoteCode(StrEnum):
@@ -273,6 +205,23 @@ class Progress(Value):
     stage: Stage
     step: int = 0
     steps: int = 0
+    preview: Annotated[bytes | None, Field(max_length=MAX_PREVIEW, repr=False)] = None
+    """A small JPEG of what the picture is becoming; None when off, not known, or not for showing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
+
+
+class Cost(Value):
+    """What drawing one picture cost where GPUs are rented by the second: an estimate, not a bill."""
+
+    gpu: str
+    """As the price table names it, such as `A10`."""
+    gpu_seconds: float
+    """Spent on this picture, loading the model included where it was the first."""
+    idle_seconds: float = 0.0
+    """That the GPU was kept waiting before it, or will be after the last one."""
+    dollars: float
+    """For both together."""
 
 
 class Refused(Value):
@@ -282,6 +231,8 @@ class Refused(Value):
     index: int
     layer: Layer
     categories: tuple[str, ...] = ()
+    cost: Cost | None = None
+    """Of a picture that was drawn and then withheld."""
 
 
 class Failed(Value):
@@ -316,6 +267,8 @@ class Image(Value):
     seconds: dict[str, float]
     """Wall time by stage."""
     notes: tuple[Note, ...] = ()
+    cost: Cost | None = None
+    """None where nothing was drawn, or on a machine of one's own."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
 
@@ -364,6 +317,44 @@ class CacheCheck(Value):
     damaged: tuple[str, ...]
 
 
+class CredentialState(StrEnum):
+    """What became of a file's content credentials."""
+
+    ABSENT = "absent"
+    """The file holds none."""
+    OWN = "own"
+    """True, and signed with this installation's certificate."""
+    UNKNOWN_SIGNER = "unknown-signer"
+    """The file is as it was signed, by somebody whom this installation has no certificate of."""
+    TAMPERED = "tampered"
+    """The file was changed after it was signed, or the signature is not what it says."""
+    UNREADABLE = "unreadable"
+    """There are credentials, but they make no sense."""
+
+
+class ContentCredentials(Value):
+    """A file's content credentials (C2PA); every text in them is the file's own word."""
+
+    state: CredentialState
+    generator: str | None = None
+    """The program that made the file."""
+    signer: str | None = None
+    """Name in the certificate."""
+    source_type: str | None = None
+    """IPTC digital source type, such as trainedAlgorithmicMedia for a picture by a model."""
+
+
+class InvisibleMark(Value):
+    """A mark of Easel's that was found in the picture itself."""
+
+    number: int
+    """Of the installation, as its operator set it."""
+    score: float
+    """Standard deviations above chance."""
+    cropped: bool
+    """Whether the picture is a part of what was marked."""
+
+
 class Verification(Value):
     """What could be read from a picture file about its making."""
 
@@ -374,3 +365,6 @@ class Verification(Value):
     """Text of the visible mark according to the file, if it says."""
     intact: bool
     """Whether the file decodes fully, checksums included."""
+    credentials: ContentCredentials | None = None
+    """None: not asked, or no picture."""
+    invisible_mark: InvisibleMark | None = None

@@ -51,7 +51,11 @@ class Option:
 
 def _declared() -> dict[str, Option]:
     schema = ImageRequest.model_json_schema()
-    return {name: _option(name, schema["properties"][name], schema["$defs"]) for name in ImageRequest.model_fields}
+    return {
+        name: _option(name, schema["properties"][name], schema["$defs"])
+        for name, field in ImageRequest.model_fields.items()
+        if name == "prompt" or any(isinstance(mark, Flags) for mark in field.metadata)
+    }
 
 
 def _option(name: str, schema: dict[str, Any], shared: dict[str, Any]) -> Option:
@@ -75,7 +79,10 @@ def _option(name: str, schema: dict[str, Any], shared: dict[str, Any]) -> Option
 
 
 OPTIONS: dict[str, Option] = _declared()
-"""Every option by the name of its field, in the order of declaration."""
+"""Every option that a person may write, by the name of its field, in the order of declaration.
+
+What buttons and attachments set (variations, upscaling, a starting image) is none.
+"""
 
 
 def from_options(options: Mapping[str, Given], locale: str = messages.ENGLISH) -> ImageRequest:

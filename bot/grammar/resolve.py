@@ -12,6 +12,8 @@ from engine.types import EngineInfo, ImageRequest, ModelInfo, ResolvedRequest
 
 LEAST_OPACITY = 0.1
 """A fainter mark is as good as none, so only those who may leave it out may ask for one."""
+UNWRITTEN = tuple(name for name in ImageRequest.model_fields if name not in OPTIONS)
+"""What buttons and attachments set; a style leaves it alone."""
 
 
 def resolve(
@@ -68,7 +70,8 @@ def _styled(request: ImageRequest, settings: Settings, locale: str) -> ImageRequ
         ) from error
     negative = ", ".join(part for part in (request.negative_prompt, style.negative_prompt) if part)
     texts = {"prompt": style.template.replace(PROMPT_SLOT, request.prompt), "negative_prompt": negative}
-    return check(request.model_dump() | preset | texts | {"style": name}, locale)
+    written = check(request.model_dump(include=set(OPTIONS)) | preset | texts | {"style": name}, locale)
+    return written.model_copy(update={key: getattr(request, key) for key in UNWRITTEN})
 
 
 def _is_open(request: ImageRequest, name: str) -> bool:
@@ -104,10 +107,18 @@ def _size(request: ImageRequest, model: ModelInfo, locale: str) -> tuple[int, in
     size = width or model.default_side, height or model.default_side
     square = not model.square_only or size[0] == size[1]
     if square and all(model.min_side <= side <= model.max_side for side in size):
+        _check_upscaled(request.upscale, size, model, locale)
         return size
     key = "input.model_square" if model.square_only else "input.model_size"
     values = {"low": model.min_side, "high": model.max_side, "width": size[0], "height": size[1]}
     raise BadInputError(messages.say(key, locale, model=model.name, **values))
+
+
+def _check_upscaled(times: int, size: tuple[int, int], model: ModelInfo, locale: str) -> None:
+    """Raise BadInputError where the enlarged picture is larger than its model draws."""
+    if max(size) * times > model.max_side:
+        values = {"model": model.name, "times": times, "width": size[0], "height": size[1], "high": model.max_side}
+        raise BadInputError(messages.say("input.upscaled_size", locale, **values))
 
 
 def _check_mark(request: ImageRequest, *, may_unmark: bool, locale: str) -> None:

@@ -23,6 +23,8 @@ NOT_PIXELS = frozenset(
         "watermark_size",
         "watermark_color",
         "watermark_margin",
+        "spoiler",
+        "private",
     }
 )
 """Fields of a request that leave the unmarked picture as it is; every other field is part of its key."""
@@ -68,7 +70,9 @@ def finished_key(generation: str, mark: Watermark | None, *, provenance: str) ->
 
 
 def _picture(request: ResolvedRequest, revision: str, fingerprint: str, filter_version: str) -> dict[str, Any]:
-    facts = _canonical(request.model_dump(mode="json", exclude=set(NOT_PIXELS)))
+    given = request.model_dump(mode="json", exclude={*NOT_PIXELS, "image"})
+    start = {"image": request.image and request.image.sha256, "strength": request.start_strength}
+    facts = _canonical(given | start)
     return facts | {"revision": revision, "fingerprint": fingerprint, "filter_version": filter_version}
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from engine.cache import family_key, finished_key, generation_key
 from engine.cache.keys import NOT_PIXELS
+from engine.request import PNG_SIGNATURE
 from engine.types import Position, Quality, ResolvedRequest, Sampler, Watermark
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +31,7 @@ FACTS: dict[str, Any] = {
     "strict": False,
     "scope": "discord:1",
 }
-GOLDEN = "44965a86da4e18df03e4bd779e18b22bc3a8d8c9a1c3c00e44eea38422d77568"
+GOLDEN = "87de29f77b7d9272c6d0365cd66403430837a237b9b33f1c0e67c04255d9f596"
 """Changes only when pictures change: with a new field of requests, or SCHEMA."""
 
 PIXELS: dict[str, Any] = {
@@ -44,7 +45,13 @@ PIXELS: dict[str, Any] = {
     "sampler": Sampler.EULER,
     "model": "sd15",
     "quality": Quality.FAST,
+    "waived": ("keywords",),
+    "image": {"data": PNG_SIGNATURE + b"a"},
+    "variations": [{"seed": 1, "strength": 0.2}],
+    "upscale": 2,
 }
+WITH_IMAGE = {"strength"}
+"""Fields that mean something beside a starting image alone."""
 OTHERS: dict[str, Any] = {
     "style": "oil",
     "strict": True,
@@ -56,6 +63,8 @@ OTHERS: dict[str, Any] = {
     "watermark_size": 30,
     "watermark_color": "#000000",
     "watermark_margin": 1,
+    "spoiler": True,
+    "private": True,
 }
 
 
@@ -65,8 +74,25 @@ def key_of(**changes: object) -> str:
 
 
 def test_every_field_of_a_request_is_known_to_change_the_picture_or_not() -> None:
-    assert PIXELS.keys() | OTHERS.keys() == ResolvedRequest.model_fields.keys()
+    assert PIXELS.keys() | OTHERS.keys() | WITH_IMAGE == ResolvedRequest.model_fields.keys()
     assert OTHERS.keys() == NOT_PIXELS
+
+
+def test_strength_counts_beside_an_image_alone() -> None:
+    image = {"image": PIXELS["image"]}
+    assert key_of(strength=0.3) == key_of()
+    assert key_of(strength=0.3, **image) != key_of(**image)
+    assert key_of(strength=0.6, **image) == key_of(**image)
+
+
+def test_an_image_is_in_the_key_by_its_content() -> None:
+    other = {"data": PNG_SIGNATURE + b"b"}
+    assert key_of(image=other) != key_of(image=PIXELS["image"])
+
+
+def test_variations_count_in_their_order() -> None:
+    steps = [{"seed": 1, "strength": 0.2}, {"seed": 2, "strength": 0.2}]
+    assert key_of(variations=steps) != key_of(variations=steps[::-1])
 
 
 @settings(deadline=None)
