@@ -11,9 +11,9 @@ from engine.types import Note, NoteCode, ResolvedRequest
 
 
 def enlarged(image: Image.Image, request: ResolvedRequest, seconds: Mapping[str, float]) -> Drawing:
-    """The drawing at the request's size: as it is, or resampled by Lanczos' filter with a note that says so."""
-    if image.size == (request.width, request.height):
+    """The drawing at the request's output size: as it is, or resampled by Lanczos' filter with a note that says so."""
+    if image.size == request.output_size:
         return Drawing(image=image, seconds=dict(seconds))
     note = Note(code=NoteCode.UPSCALED, detail=f"{image.width}x{image.height}")
-    resized = image.resize((request.width, request.height), Image.Resampling.LANCZOS)
+    resized = image.resize(request.output_size, Image.Resampling.LANCZOS)
     return Drawing(image=resized, seconds=dict(seconds), notes=(note,))

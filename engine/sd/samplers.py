@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from engine.sd.noise import NoiseSource, draw_noise
 from engine.sd.schedule import NoiseSchedule, PlanMaker, SamplingPlan
 
 LCM_SIGMA_DATA = 0.5
@@ -42,21 +43,13 @@ Callback = Callable[[int, int, Tensor], None]
 
 May raise to stop.
 """
-SampleFunction = Callable[[Tensor, SamplingPlan, Sequence[torch.Generator], Callback], Run]
+SampleFunction = Callable[[Tensor, SamplingPlan, Sequence[NoiseSource], Callback], Run]
 Denoise = Callable[[Query], Tensor]
 
 
-def draw_noise(generators: Sequence[torch.Generator], shape: Sequence[int], device: torch.device) -> Tensor:
-    """Unit noise [len(generators), *shape] in float32, each sample from its own CPU generator.
-
-    So a picture is the same alone, in a batch and on every device.
-    """
-    rows = [torch.randn(tuple(shape), generator=generator, dtype=torch.float32) for generator in generators]
-    return torch.stack(rows).to(device)
-
-
 def _query(x: Tensor, plan: SamplingPlan, step: int) -> Query:
-    return Query(x=x, sigma=plan.sigmas[step], timestep=plan.timesteps[step], progress=step / plan.steps)
+    progress = (plan.skipped + step) / (plan.skipped + plan.steps)
+    return Query(x=x, sigma=plan.sigmas[step], timestep=plan.timesteps[step], progress=progress)
 
 
 def _move(x: Tensor, x0: Tensor, before: float, after: float) -> Tensor:
@@ -64,7 +57,7 @@ def _move(x: Tensor, x0: Tensor, before: float, after: float) -> Tensor:
     return torch.lerp(x0, x, after / before)
 
 
-def sample_euler(x: Tensor, plan: SamplingPlan, _: Sequence[torch.Generator], callback: Callback) -> Run:
+def sample_euler(x: Tensor, plan: SamplingPlan, _: Sequence[NoiseSource], callback: Callback) -> Run:
     """Euler's method: Karras et al. 2022 (arXiv 2206.00364), algorithm 2 without churn and without correction.
 
     In this form it is also DDIM with eta = 0: Song et al. 2020 (arXiv 2010.02502), equation 12.
@@ -77,9 +70,7 @@ def sample_euler(x: Tensor, plan: SamplingPlan, _: Sequence[torch.Generator], ca
     return x / math.hypot(plan.sigmas[-1], 1.0)
 
 
-def sample_euler_ancestral(
-    x: Tensor, plan: SamplingPlan, generators: Sequence[torch.Generator], callback: Callback
-) -> Run:
+def sample_euler_ancestral(x: Tensor, plan: SamplingPlan, generators: Sequence[NoiseSource], callback: Callback) -> Run:
     """Euler's method to a lower level, then fresh noise: ancestral sampling of Song et al. 2021 (arXiv 2011.13456)."""
     for i, (before, after) in enumerate(plan.intervals()):
         x0 = yield _query(x, plan, i)
@@ -91,7 +82,7 @@ def sample_euler_ancestral(
     return x
 
 
-def sample_heun(x: Tensor, plan: SamplingPlan, _: Sequence[torch.Generator], callback: Callback) -> Run:
+def sample_heun(x: Tensor, plan: SamplingPlan, _: Sequence[NoiseSource], callback: Callback) -> Run:
     """Heun's second-order method, two evaluations a step but the last: arXiv 2206.00364, algorithm 1."""
     for i, (before, after) in enumerate(plan.intervals()):
         x0 = yield _query(x, plan, i)
@@ -105,7 +96,7 @@ def sample_heun(x: Tensor, plan: SamplingPlan, _: Sequence[torch.Generator], cal
     return x
 
 
-def sample_dpmpp_2m(x: Tensor, plan: SamplingPlan, _: Sequence[torch.Generator], callback: Callback) -> Run:
+def sample_dpmpp_2m(x: Tensor, plan: SamplingPlan, _: Sequence[NoiseSource], callback: Callback) -> Run:
     """DPM-Solver++(2M): Lu et al. 2022 (arXiv 2211.01095), algorithm 2, in half-log-SNR lambda = -log sigma.
 
     The first step and a last one to no noise at all are of first order.
@@ -124,7 +115,7 @@ def sample_dpmpp_2m(x: Tensor, plan: SamplingPlan, _: Sequence[torch.Generator],
     return x
 
 
-def sample_lcm(x: Tensor, plan: SamplingPlan, generators: Sequence[torch.Generator], callback: Callback) -> Run:
+def sample_lcm(x: Tensor, plan: SamplingPlan, generators: Sequence[NoiseSource], callback: Callback) -> Run:
     """Multistep latent consistency sampling: Luo et al. 2023 (arXiv 2310.04378), algorithm 3."""
     for i, (before, after) in enumerate(plan.intervals()):
         x0 = yield _query(x, plan, i)
@@ -165,14 +156,18 @@ def sample(
     denoise: Denoise,
     x: Tensor,
     plan: SamplingPlan,
-    generators: Sequence[torch.Generator],
+    generators: Sequence[NoiseSource],
     callback: Callback = _ignore,
 ) -> Tensor:
     """Run a sampler to its end: `x` at the plan's first noise level -> clean latents.
 
-    `generators` holds one CPU generator per sample, for the samplers that add noise.
+    `generators` holds one source of noise per sample, for the samplers that add some.
     """
-    run = function(x, plan, generators, callback)
+    return drive(function(x, plan, generators, callback), denoise)
+
+
+def drive(run: Run, denoise: Denoise) -> Tensor:
+    """Answer a run's queries until it ends; the latents that it ends with."""
     query = next(run)
     while True:
         try:

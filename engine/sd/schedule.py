@@ -43,6 +43,8 @@ class SamplingPlan:
     """Noise level at the start of each step, and at the end of the last."""
     initial_scale: float
     """Unit noise times this is where a picture without a starting image begins."""
+    skipped: int = 0
+    """Steps of a longer plan that came before these, and are not taken."""
 
     @property
     def steps(self) -> int:
@@ -54,16 +56,13 @@ class SamplingPlan:
         return list(pairwise(self.sigmas))
 
     def shortened(self, strength: float) -> SamplingPlan:
-        """The last `strength` (0..1) of the steps, to start from an image plus `initial_scale` times unit noise.
-
-        Raises ValueError when no step is left.
-        """
-        count = min(int(self.steps * strength), self.steps)
-        if count < 1:
-            raise ValueError(f"a strength of {strength} leaves none of {self.steps} steps")
+        """The last `strength` (0..1) of the steps, at least one, to start from an image plus `initial_scale` noise."""
+        count = min(max(int(self.steps * strength), 1), self.steps)
         start = self.steps - count
         sigmas = self.sigmas[start:]
-        return SamplingPlan(timesteps=self.timesteps[start:], sigmas=sigmas, initial_scale=sigmas[0])
+        return SamplingPlan(
+            timesteps=self.timesteps[start:], sigmas=sigmas, initial_scale=sigmas[0], skipped=self.skipped + start
+        )
 
 
 def _cosine_betas(steps: int) -> Tensor:

@@ -8,7 +8,8 @@ import torch
 
 from engine.sd.checkpoint import Components, load
 from engine.sd.denoiser import Conditioning, Denoiser
-from engine.sd.samplers import SAMPLERS, Query, draw_noise, sample
+from engine.sd.noise import draw_noise
+from engine.sd.samplers import SAMPLERS, Query, sample
 from training.emoji.data import Pixels
 from training.emoji.export import TARGET
 from training.emoji.models import LATENT_CHANNELS, LATENT_SIZE

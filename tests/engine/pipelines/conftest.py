@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from engine.pipelines.base import Look
 from engine.settings import EngineSettings
 from engine.types import ResolvedRequest, Sampler
 from tests.engine.sd.siblings import Family, reference_pipeline, save_folder
@@ -36,7 +37,7 @@ def sd2(tmp_path_factory: pytest.TempPathFactory) -> Sibling:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> EngineSettings:
-    return EngineSettings(home=tmp_path / "home", device="cpu", threads=1)
+    return EngineSettings(home=tmp_path / "home", device="cpu", threads=1, compile="off")
 
 
 def ask(prompt: str = "a red apple", **options: object) -> ResolvedRequest:
@@ -61,5 +62,5 @@ def psnr(ours: Image.Image, theirs: Image.Image) -> float:
     return float("inf") if error == 0 else 10 * float(np.log10(255**2 / error))
 
 
-def ignore_steps(step: int, steps: int) -> None:
+def ignore_steps(step: int, steps: int, look: Look | None = None, /) -> None:
     """The callback of tests that don't watch."""

@@ -13,6 +13,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from engine.errors import GenerationCancelled, MemoryExhaustedError, WeightsError
 from engine.models.registry import ModelSource, resolve
+from engine.pipelines.base import Look
 from engine.pipelines.diffusers import SCHEDULERS, DiffusersPipeline
 from engine.pipelines.factory import make
 from engine.settings import EngineSettings
@@ -114,12 +115,12 @@ def test_draws_the_same_alone_and_in_company(pipeline: DiffusersPipeline) -> Non
 
 def test_steps_are_reported_over_the_whole_batch(pipeline: DiffusersPipeline) -> None:
     seen: list[tuple[int, int]] = []
-    pipeline.draw([ask(steps=2), ask(steps=2, seed=8)], lambda step, steps: seen.append((step, steps)))
+    pipeline.draw([ask(steps=2), ask(steps=2, seed=8)], lambda step, steps, _=None, /: seen.append((step, steps)))
     assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
 def test_stops_between_two_steps_and_draws_again(pipeline: DiffusersPipeline) -> None:
-    def stop(step: int, _: int) -> None:
+    def stop(step: int, _: int, look: Look | None = None, /) -> None:
         if step == 2:
             raise GenerationCancelled
 
@@ -143,14 +144,14 @@ def test_a_model_with_a_scheduler_of_its_own_keeps_it(fresh: DiffusersPipeline) 
 
     fresh._own_scheduler = Own.from_config(fresh._own_scheduler.config)
     seen: list[int] = []
-    fresh.draw([ask(steps=21, quality=Quality.FAST)], lambda _, steps: seen.append(steps))
+    fresh.draw([ask(steps=21, quality=Quality.FAST)], lambda *report: seen.append(report[1]))
     assert type(fresh._pipe.scheduler) is Own
     assert seen[-1] == 21
 
 
 def test_faster_qualities_take_fewer_steps(pipeline: DiffusersPipeline) -> None:
     seen: list[int] = []
-    pipeline.draw([ask(steps=22, quality=Quality.BALANCED)], lambda _, steps: seen.append(steps))
+    pipeline.draw([ask(steps=22, quality=Quality.BALANCED)], lambda *report: seen.append(report[1]))
     assert seen[-1] == 20
 
 

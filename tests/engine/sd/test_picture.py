@@ -13,7 +13,8 @@ from torch import Tensor
 
 from engine.sd.checkpoint import Components
 from engine.sd.denoiser import Conditioning, Denoiser
-from engine.sd.samplers import SAMPLERS, draw_noise, sample
+from engine.sd.noise import draw_noise
+from engine.sd.samplers import SAMPLERS, sample
 from tests.engine.sd.conftest import Pair
 from tests.engine.sd.siblings import relative_error, scheduler_config
 from tests.engine.sd.test_samplers import COUNTERPARTS

@@ -13,7 +13,8 @@ from torch import Tensor
 from engine.errors import GenerationCancelled
 from engine.sd.config import Prediction, ScheduleConfig
 from engine.sd.denoiser import predict_x0
-from engine.sd.samplers import SAMPLERS, Query, draw_noise, sample
+from engine.sd.noise import draw_noise
+from engine.sd.samplers import SAMPLERS, Query, sample
 from engine.sd.schedule import NoiseSchedule, SamplingPlan
 from engine.types import Sampler
 from tests.engine.sd.siblings import Family, relative_error, scheduler_config
