@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import io
 import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from PIL import Image as Pillow
 from PIL.Image import Image as Bitmap
@@ -16,17 +16,21 @@ from PIL.Image import Image as Bitmap
 from engine import provenance, watermark
 from engine.cache import Cache, CachedFile, EntryFacts, Tier, family_key, finished_key, generation_key
 from engine.desk import CacheDesk
-from engine.errors import GenerationCancelled, StorageError, UnknownModelError
+from engine.errors import BudgetSpentError, GenerationCancelled, StorageError, UnknownModelError
+from engine.judging import Judge, check_size, refused, steered
+from engine.marks import Marks
 from engine.metrics import Metrics
 from engine.models.recipes import DETOXIFY
 from engine.models.registry import DETOXIFY_NAME, EMOJI, ModelSource, resolve
 from engine.orders import Plan, Run, batches, effective_mark, parameters
-from engine.pipelines.base import Drawing, Pipeline
+from engine.pipelines.base import Drawing, Pipeline, Renderer
 from engine.pipelines.worker import Worker
+from engine.previews import Viewing
 from engine.safety.policy import Decision, Safety, Verdict
 from engine.settings import EngineSettings
 from engine.types import (
     Cached,
+    Cost,
     EngineInfo,
     Event,
     Image,
@@ -55,21 +59,27 @@ class Engine(CacheDesk):
         *,
         metrics: Metrics | None = None,
         make_pipeline: Callable[[ModelSource, EngineSettings], Pipeline] | None = None,
+        renderer: Renderer | None = None,
+        cache: Cache | None = None,
     ) -> None:
-        """`make_pipeline` draws in another way than the model's own."""
+        """`make_pipeline` draws in another way than the model's own, `renderer` in another place than this process."""
         self._make = make_pipeline or _pipeline
         self._settings = settings
         self._allowed = tuple(dict.fromkeys((settings.model, *settings.models)))
         self._metrics = metrics or Metrics()
-        super().__init__(Cache(settings.cache_folder, max_bytes=settings.cache_bytes))
+        cache = cache or Cache(settings.cache_folder, max_bytes=settings.cache_bytes)
+        super().__init__(cache, Marks(settings))
         self._safety = Safety(
             settings,
             bundled=set(self._allowed) == {EMOJI},
-            toxicity_folder=settings.models_folder / DETOXIFY_NAME,
+            toxicity_folder=settings.toxicity_folder or settings.models_folder / DETOXIFY_NAME,
             toxicity_sha256=DETOXIFY.extra[0].sha256,
         )
-        self._worker = Worker(
-            lambda model: self._make(self._sources[model], settings), timeout=settings.generation_timeout
+        self._judge = Judge(self._safety, self._cache, settings)
+        self._renderer = renderer or Worker(
+            lambda model: self._make(self._sources[model], settings),
+            timeout=settings.generation_timeout,
+            previews=settings.previews,
         )
         self._sources: dict[str, ModelSource] = {}
         self._running: defaultdict[str, set[Run]] = defaultdict(set)
@@ -80,9 +90,11 @@ class Engine(CacheDesk):
         Raises:
             UnknownModelError: the operator named a model that doesn't exist.
             SafetyUnavailableError: a checker is missing.
+            CredentialsError: pictures can't be signed.
             StorageError: the cache can't be opened.
         """
         self._safety.ready()
+        self._marks.check()
         await asyncio.to_thread(lambda: self._safety.version)  # reads the word lists, once
         await self._cache.open()
 
@@ -90,7 +102,7 @@ class Engine(CacheDesk):
         """Stop what runs between two steps and let go of everything."""
         for run in [run for runs in self._running.values() for run in runs]:
             run.stop.set()
-        await self._worker.close()
+        await self._renderer.close()
         self._safety.close()
         await self._cache.close()
 
@@ -146,19 +158,20 @@ class Engine(CacheDesk):
             raise GenerationCancelled
         seconds: dict[str, float] = {}
         source = await self._source(request.model)
+        check_size(request, source.info)
         mark = effective_mark(request, self._settings)
         if mark:
-            await asyncio.to_thread(watermark.check, mark, request.width, request.height)
+            await asyncio.to_thread(watermark.check, mark, *request.output_size)
         strict = request.strict or self._settings.strict
         with _timing(seconds, "check"):
             verdict = await self._judge(request, strict=strict)
-        if verdict.decision == Decision.REFUSE or (verdict.decision == Decision.STEER and not _guided(request)):
+        if refused(request, verdict):
             self._refuse(run, index, verdict)
             return None
-        request, notes = _steer(request, verdict)
+        request, notes = steered(request, verdict)
         scope = run.order.scope if self._settings.cache_scope == "workspace" else EVERYONE
         family = self._key(family_key, request, source, strict=strict, scope=scope)
-        if run.order.seeds_free and not request.force:
+        if run.order.seeds_free and not request.force and not request.variations:
             found = await self._cache.reusable(family, scope, run.order.owner)
             if found and run.claim(found.key):
                 request = request.model_copy(update={"seed": found.seed})
@@ -171,9 +184,10 @@ class Engine(CacheDesk):
             mark=mark,
             scope=scope,
             generation_key=key,
-            finished_key=finished_key(key, mark, provenance=self._provenance()),
+            finished_key=finished_key(key, mark, provenance=self._marks.version),
             family=family,
             notes=notes + self._standing_notes(source),
+            previewed=self._settings.previews and not strict and verdict.decision == Decision.ALLOW,
             seconds=seconds,
         )
 
@@ -190,22 +204,11 @@ class Engine(CacheDesk):
             scope=scope,
         )
 
-    async def _judge(self, request: ResolvedRequest, *, strict: bool) -> Verdict:
-        """The verdict on a prompt, from the cache where the same text was judged by the same filter."""
-        text = "\0".join((request.prompt, request.negative_prompt, request.watermark_text or "", str(strict)))
-        digest = hashlib.sha256(text.encode()).hexdigest()
-        known = await self._cache.verdict(digest, self._safety.version)
-        if known is not None:
-            return Verdict.model_validate(known)
-        verdict = await self._safety.check_prompt(request, strict=strict)
-        await self._cache.remember_verdict(digest, self._safety.version, verdict.model_dump(mode="json"))
-        return verdict
-
-    def _refuse(self, run: Run, index: int, verdict: Verdict) -> None:
+    def _refuse(self, run: Run, index: int, verdict: Verdict, cost: Cost | None = None) -> None:
         layer = verdict.layer or Layer.KEYWORDS
         self._metrics.refused(layer)
         run.log.info("refused", layer=layer, categories=verdict.categories)
-        run.emit(Refused(index=index, layer=layer, categories=verdict.categories))
+        run.emit(Refused(index=index, layer=layer, categories=verdict.categories, cost=cost))
 
     async def _serve_cached(self, run: Run, plan: Plan) -> bool:
         """Answer from the finished or the unmarked tier; False when it must be drawn."""
@@ -217,11 +220,11 @@ class Engine(CacheDesk):
             unmarked = None if finished else await self._cache.get(plan.generation_key, "unmarked", owner=owner)
         if finished:
             self._metrics.cache_hit(Cached.FINISHED)
-            await self._deliver(run, plan, finished.data, Cached.FINISHED, ())
+            await self._deliver(run, plan, finished.data, Cached.FINISHED)
         elif unmarked:
             self._metrics.cache_hit(Cached.UNMARKED)
             bitmap = await asyncio.to_thread(_decode, unmarked)
-            await self._finish(run, plan, bitmap, Cached.UNMARKED)
+            await self._finish(run, plan, Drawing(image=bitmap, seconds={}), Cached.UNMARKED)
         return bool(finished or unmarked)
 
     async def _serve_drawn(self, run: Run, batch: Sequence[Plan]) -> None:
@@ -233,6 +236,8 @@ class Engine(CacheDesk):
                     missing[plan.generation_key].append(plan)
             if not missing:
                 return
+            if run.order.hits_only:
+                raise BudgetSpentError
             firsts = [plans[0] for plans in missing.values()]
             for _ in firsts:
                 self._metrics.cache_miss()
@@ -242,11 +247,12 @@ class Engine(CacheDesk):
 
     async def _draw(self, run: Run, plans: Sequence[Plan]) -> list[Drawing]:
         requests = [plan.request for plan in plans]
-        warm = self._worker.has(requests[0].model)
-        run.report(plans, Stage.DRAWING if warm else Stage.WARMING)
-        return await self._worker.draw(
-            requests, lambda step, steps: run.report(plans, Stage.DRAWING, step, steps), run.stop
-        )
+        run.report(plans, self._renderer.outlook(requests[0].model))
+        viewing = Viewing(run, plans, self._safety)
+        try:
+            return await self._renderer.draw(requests, viewing.report, run.stop)
+        finally:
+            await viewing.close()
 
     async def _serve_drawing(self, run: Run, plans: Sequence[Plan], drawing: Drawing) -> None:
         """Check a new picture, keep it unmarked, and finish it for everyone in the order who asked for it."""
@@ -256,28 +262,27 @@ class Engine(CacheDesk):
             verdict = await self._safety.check_image(drawing.image)
         if verdict.decision == Decision.REFUSE:
             for plan in plans:
-                self._refuse(run, plan.index, verdict)
+                self._refuse(run, plan.index, verdict, drawing.cost if plan is first else None)
             return
         await self._store(run, first, "unmarked", await asyncio.to_thread(provenance.encode, drawing.image, None))
         for stage, seconds in drawing.seconds.items():
             self._metrics.stage(stage, seconds)
         for plan in plans:
             plan.seconds.update(drawing.seconds)
-            await self._finish(run, plan, drawing.image, Cached.NONE, drawing.notes)
+            await self._finish(run, plan, drawing, Cached.NONE)
+            drawing = replace(drawing, cost=None)  # it is paid once, however many asked for it
 
-    async def _finish(self, run: Run, plan: Plan, bitmap: Bitmap, cached: Cached, notes: tuple[Note, ...] = ()) -> None:
+    async def _finish(self, run: Run, plan: Plan, drawing: Drawing, cached: Cached) -> None:
         """Mark, encode, store and deliver."""
         with _timing(plan.seconds, "mark"):
-            data, missing_letters = await asyncio.to_thread(self._mark, plan, bitmap)
+            data, missing_letters = await asyncio.to_thread(
+                self._marks.finish, drawing.image, plan.mark, parameters(plan)
+            )
         if missing_letters:
-            notes += (Note(code=NoteCode.MARK_FALLBACK, detail=missing_letters),)
+            note = Note(code=NoteCode.MARK_FALLBACK, detail=missing_letters)
+            drawing = replace(drawing, notes=(*drawing.notes, note))
         await self._store(run, plan, "finished", data)
-        await self._deliver(run, plan, data, cached, notes)
-
-    def _mark(self, plan: Plan, bitmap: Bitmap) -> tuple[bytes, str]:
-        marked, missing = watermark.apply(bitmap, plan.mark) if plan.mark else (bitmap, "")
-        shown = parameters(plan) if self._settings.parameters_in_file else None
-        return provenance.encode(marked, shown), missing
+        await self._deliver(run, plan, data, cached, drawing)
 
     async def _store(self, run: Run, plan: Plan, tier: Tier, data: bytes) -> None:
         """Keep a file; a cache that can't be written costs a generation later, never the picture now."""
@@ -290,8 +295,8 @@ class Engine(CacheDesk):
             prompt=plan.request.prompt,
             model=plan.request.model,
             seed=plan.request.seed,
-            width=plan.request.width,
-            height=plan.request.height,
+            width=plan.request.output_size[0],
+            height=plan.request.output_size[1],
             parameters=parameters(plan),
         )
         try:
@@ -299,7 +304,7 @@ class Engine(CacheDesk):
         except StorageError as error:
             run.log.warning("picture not cached", reason=error.sentence, cause=repr(error.__cause__))
 
-    async def _deliver(self, run: Run, plan: Plan, data: bytes, cached: Cached, notes: tuple[Note, ...]) -> None:
+    async def _deliver(self, run: Run, plan: Plan, data: bytes, cached: Cached, drawing: Drawing | None = None) -> None:
         await self._cache.served(plan.generation_key, run.order.owner)
         plan.seconds["total"] = time.perf_counter() - run.started
         run.log.info("picture", cached=cached, seconds=plan.seconds, key=plan.finished_key)
@@ -312,14 +317,12 @@ class Engine(CacheDesk):
                 generation_key=plan.generation_key,
                 cached=cached,
                 seconds=plan.seconds,
-                notes=plan.notes + notes,
+                notes=plan.notes + (drawing.notes if drawing else ()),
+                cost=drawing.cost if drawing else None,
             )
         )
 
     # What the line stands on.
-
-    def _provenance(self) -> str:
-        return f"{provenance.VERSION}:{watermark.VERSION}:{self._settings.parameters_in_file}"
 
     def _standing_notes(self, source: ModelSource) -> tuple[Note, ...]:
         """What is true of every picture of a model."""
@@ -342,20 +345,6 @@ def _pipeline(source: ModelSource, settings: EngineSettings) -> Pipeline:
     from engine.pipelines.factory import make  # and with it torch, once something must be drawn
 
     return make(source, settings)
-
-
-def _guided(request: ResolvedRequest) -> bool:
-    """Whether a negative prompt has any effect; Turbo and LCM models draw without guidance."""
-    return request.guidance > 1
-
-
-def _steer(request: ResolvedRequest, verdict: Verdict) -> tuple[ResolvedRequest, tuple[Note, ...]]:
-    """Normal mode goes on with a risky prompt, but away from what made it risky, and says so."""
-    if verdict.decision != Decision.STEER:
-        return request, ()
-    negative = ", ".join(part for part in (request.negative_prompt, verdict.negative_prompt) if part)
-    steered = request.model_copy(update={"negative_prompt": negative})
-    return steered, (Note(code=NoteCode.STEERED, detail=", ".join(verdict.categories)),)
 
 
 def _decode(file: CachedFile) -> Bitmap:

@@ -7,12 +7,15 @@ from pathlib import Path
 
 from engine.cache import Cache, EntryFacts
 
-SCOPE = "discord:1"
+SCOPE, OTHER = "discord:1", "slack:2"
 ANN, BOB = "discord:ann", "discord:bob"
 
 
 def key_of(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()
+
+
+GENERATION, FINISHED = key_of("g1"), key_of("f1")
 
 
 def facts_of(generation: str, **changes: object) -> EntryFacts:

@@ -28,6 +28,7 @@ class ScriptedPipeline:
         self.batches: list[tuple[int, ...]] = []
         """Seeds of every batch that was drawn or begun."""
         self.loads = 0
+        self.looks = 0
         self.fault: Exception | None = None
 
     def __call__(self, source: ModelSource, settings: EngineSettings) -> ScriptedPipeline:
@@ -38,20 +39,28 @@ class ScriptedPipeline:
         """Count."""
         self.loads += 1
 
+    def move(self, settings: EngineSettings) -> None:
+        """It is everywhere."""
+
     def draw(self, requests: Sequence[ResolvedRequest], on_step: OnStep) -> list[Drawing]:
         """Paint."""
         self.batches.append(tuple(request.seed for request in requests))
         self.begun.set()
-        on_step(1, 2)
+        on_step(1, 2, lambda: {place: self.look(request) for place, request in enumerate(requests)})
         assert self.gate.wait(30)
         if self.fault:
             raise self.fault
         on_step(2, 2)
         return [self.paint(request) for request in requests]
 
+    def look(self, request: ResolvedRequest) -> Image.Image:
+        """A preview: the same colour, smaller."""
+        self.looks += 1
+        return Image.new("RGB", (16, 8), color(request.seed))
+
     def paint(self, request: ResolvedRequest) -> Drawing:
         """One plain picture."""
-        image = Image.new("RGB", (request.width, request.height), color(request.seed))
+        image = Image.new("RGB", request.output_size, color(request.seed))
         return Drawing(image=image, seconds={"denoise": 0.0})
 
 

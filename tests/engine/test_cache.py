@@ -7,7 +7,6 @@ import errno
 import json
 import os
 import threading
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -18,8 +17,10 @@ from engine.errors import StorageError
 from tests.engine.cache_entries import (
     ANN,
     BOB,
+    FINISHED,
+    GENERATION,
+    OTHER,
     SCOPE,
-    Clock,
     facts_of,
     files_in,
     forget_index,
@@ -28,18 +29,6 @@ from tests.engine.cache_entries import (
     put_both,
     side_car_path,
 )
-
-OTHER = "slack:2"
-GENERATION = key_of("g1")
-FINISHED = key_of("f1")
-
-
-@pytest.fixture
-async def cache(tmp_path: Path) -> AsyncIterator[Cache]:
-    cache = Cache(tmp_path, max_bytes=1000, clock=Clock())
-    await cache.open()
-    yield cache
-    await cache.close()
 
 
 async def test_what_was_put_comes_back_with_its_parameters(cache: Cache) -> None:

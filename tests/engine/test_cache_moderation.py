@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -15,19 +14,18 @@ from engine.cache import Cache, SideCar, index
 from engine.cache.index import VERDICTS
 from engine.cache.schema import SCHEMA
 from engine.errors import InputError
-from tests.engine.cache_entries import ANN, BOB, SCOPE, Clock, facts_of, files_in, key_of, put_both
-
-OTHER = "slack:2"
-GENERATION = key_of("g1")
-FINISHED = key_of("f1")
-
-
-@pytest.fixture
-async def cache(tmp_path: Path) -> AsyncIterator[Cache]:
-    cache = Cache(tmp_path, max_bytes=1000, clock=Clock())
-    await cache.open()
-    yield cache
-    await cache.close()
+from tests.engine.cache_entries import (
+    ANN,
+    BOB,
+    FINISHED,
+    GENERATION,
+    OTHER,
+    SCOPE,
+    facts_of,
+    files_in,
+    key_of,
+    put_both,
+)
 
 
 async def test_figures_count_by_tier_and_scope(cache: Cache) -> None:

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-from PIL import Image as Pillow
 from structlog.testing import capture_logs
 
 from engine import watermark
@@ -25,83 +20,18 @@ from engine.settings import EngineSettings
 from engine.types import (
     Cached,
     Cancelled,
-    Event,
     Failed,
     Image,
     Layer,
     NoteCode,
-    Order,
     Position,
     Progress,
     Refused,
-    ResolvedRequest,
-    Sampler,
     Stage,
     Watermark,
 )
+from tests.engine.ordering import Open, endings, everything, order, picture, pixel, request
 from tests.engine.scripted_pipeline import ScriptedPipeline, color
-
-Open = Callable[..., AbstractAsyncContextManager[Engine]]
-
-
-def request(prompt: str = "a red apple", seed: int = 7, **changes: Any) -> ResolvedRequest:
-    values = {
-        "steps": 2,
-        "guidance": 3.0,
-        "width": 128,
-        "height": 128,
-        "sampler": Sampler.DPMPP_2M,
-        "model": "emoji",
-    }
-    return ResolvedRequest.model_validate(values | {"prompt": prompt, "seed": seed} | changes)
-
-
-def order(
-    *requests: ResolvedRequest, job: str = "j1", owner: str = "x:1", scope: str = "x:a", free: bool = False
-) -> Order:
-    return Order(job=job, requests=requests, scope=scope, owner=owner, seeds_free=free)
-
-
-async def everything(engine: Engine, wanted: Order) -> list[Event]:
-    return [event async for event in engine.generate(wanted)]
-
-
-async def endings(engine: Engine, wanted: Order) -> list[Event]:
-    """The last word on every picture, in the order of asking."""
-    events = [event for event in await everything(engine, wanted) if not isinstance(event, Progress)]
-    assert sorted(event.index for event in events) == list(range(len(wanted.requests)))
-    return sorted(events, key=lambda event: event.index)
-
-
-async def picture(engine: Engine, wanted: Order) -> Image:
-    (event,) = await endings(engine, wanted)
-    assert isinstance(event, Image)
-    return event
-
-
-def pixel(image: Image, at: tuple[int, int] = (2, 2)) -> Any:
-    with Pillow.open(io.BytesIO(image.data)) as opened:
-        return opened.convert("RGB").getpixel(at)
-
-
-@pytest.fixture
-def pipeline() -> ScriptedPipeline:
-    return ScriptedPipeline()
-
-
-@pytest.fixture
-def open_engine(tmp_path: Path, pipeline: ScriptedPipeline) -> Open:
-    @asynccontextmanager
-    async def opened(**settings: Any) -> AsyncIterator[Engine]:
-        engine = Engine(EngineSettings(**({"home": tmp_path} | settings)), make_pipeline=pipeline)
-        await engine.start()
-        try:
-            yield engine
-        finally:
-            pipeline.gate.set()
-            await engine.close()
-
-    return opened
 
 
 async def test_a_picture_is_drawn_marked_and_kept(open_engine: Open, pipeline: ScriptedPipeline) -> None:
