@@ -6,11 +6,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from bot.store.appeals import AppealTable
+from bot.store.communities import CommunityTable
+from bot.store.costs import CostTable
 from bot.store.database import Database
 from bot.store.deliveries import DeliveryTable
+from bot.store.figures import FigureTable
 from bot.store.jobs import JobTable
 from bot.store.people import PeopleTable
+from bot.store.quarantine import QuarantineTable
 from bot.store.recovery import RecoveryTable
+from bot.store.removal import RemovalTable
+from bot.store.slack import SlackTable
+from bot.store.web_accounts import WebAccountTable
 
 
 class Store:
@@ -22,6 +30,14 @@ class Store:
         self.deliveries = DeliveryTable(database)
         self.recovery = RecoveryTable(database)
         self.people = PeopleTable(database)
+        self.communities = CommunityTable(database)
+        self.appeals = AppealTable(database)
+        self.removal = RemovalTable(database)
+        self.quarantine = QuarantineTable(database)
+        self.figures = FigureTable(database)
+        self.slack = SlackTable(database)
+        self.web_accounts = WebAccountTable(database)
+        self.costs = CostTable(database)
 
     @classmethod
     @asynccontextmanager

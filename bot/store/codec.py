@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
 from bot.chat import Place, Requester, Role
 from bot.store.database import Transaction
 from bot.store.rows import DeliveryRow, JobRow, JobState, PictureRow, PictureState
-from engine.types import Cached, ImageRequest, Layer, ResolvedRequest
+from engine.types import Cached, ImageRequest, Layer, ResolvedRequest, SourceImage
+
+Request = TypeVar("Request", bound=ImageRequest)
 
 _ASKED = TypeAdapter(tuple[ImageRequest, ...])
 _RESOLVED = TypeAdapter(tuple[ResolvedRequest, ...])
+_IMAGES: Any = {"__all__": {"image"}}
+"""Kept in a table of their own."""
 
 
 def job_columns(job: JobRow) -> dict[str, Any]:
@@ -32,9 +36,10 @@ def job_columns(job: JobRow) -> dict[str, Any]:
         "locale": job.requester.locale,
         "reply_to": job.reply_to,
         "command": job.command,
-        "asked": _ASKED.dump_json(job.asked).decode(),
-        "requests": _RESOLVED.dump_json(job.requests).decode(),
+        "asked": _ASKED.dump_json(job.asked, exclude=_IMAGES).decode(),
+        "requests": _RESOLVED.dump_json(job.requests, exclude=_IMAGES).decode(),
         "seeds_free": job.seeds_free,
+        "charged": job.charged,
         "runner": job.runner,
         "created": job.created,
         "updated": job.updated,
@@ -62,6 +67,7 @@ async def load(transaction: Transaction, job: str) -> JobRow | None:
     if row is None:
         return None
     pictures = await transaction.run("SELECT * FROM pictures WHERE job = ? ORDER BY idx", job)
+    images = await _images(transaction, pictures)
     deliveries = await transaction.run("SELECT * FROM deliveries WHERE job = ? ORDER BY part", job)
     platform, _, person = row["person"].partition(":")
     return JobRow(
@@ -73,9 +79,10 @@ async def load(transaction: Transaction, job: str) -> JobRow | None:
         ),
         reply_to=row["reply_to"],
         command=row["command"],
-        asked=_ASKED.validate_json(row["asked"]),
-        requests=_RESOLVED.validate_json(row["requests"]),
+        asked=tuple(map(_with_image, _ASKED.validate_json(row["asked"]), images)),
+        requests=tuple(map(_with_image, _RESOLVED.validate_json(row["requests"]), images)),
         seeds_free=bool(row["seeds_free"]),
+        charged=bool(row["charged"]),
         state=JobState(row["state"]),
         attempts=row["attempts"],
         runner=row["runner"],
@@ -93,6 +100,20 @@ async def load_all(transaction: Transaction, jobs: list[sqlite3.Row]) -> tuple[J
     return tuple(job for job in loaded if job is not None)
 
 
+async def _images(transaction: Transaction, pictures: list[sqlite3.Row]) -> list[SourceImage | None]:
+    """The image that each picture starts from; pictures of one job share it."""
+    known: dict[str, SourceImage] = {}
+    for sha256 in {row["source"] for row in pictures} - {None}:
+        found = await transaction.one("SELECT data FROM sources WHERE sha256 = ?", sha256)
+        if found is not None:
+            known[sha256] = SourceImage(data=found["data"])
+    return [known.get(row["source"]) for row in pictures]
+
+
+def _with_image(request: Request, image: SourceImage | None) -> Request:
+    return request if image is None else request.model_copy(update={"image": image})
+
+
 def _picture(row: sqlite3.Row) -> PictureRow:
     return PictureRow(
         index=row["idx"],
@@ -105,6 +126,7 @@ def _picture(row: sqlite3.Row) -> PictureRow:
         layer=None if row["layer"] is None else Layer(row["layer"]),
         categories=tuple(json.loads(row["categories"] or "[]")),
         error=row["error"],
+        deleted=row["deleted"],
     )
 
 

@@ -6,8 +6,11 @@ from collections.abc import Callable
 
 from bot.clock import utc_day
 from bot.store.codec import job_columns, load, load_all, picture_columns
+from bot.store.costs import write_cost
 from bot.store.database import Database, Transaction
+from bot.store.pseudonyms import pseudonym
 from bot.store.rows import Figures, JobRow, JobState, PictureRow, PictureState, settled
+from engine.types import Cost
 
 
 class JobTable:
@@ -66,10 +69,16 @@ class JobTable:
             )
             return await load(transaction, job) if taken else None
 
-    async def picture_ended(self, job: str, runner: str, picture: PictureRow) -> bool:
-        """Write how a picture ended, and count it back if it failed; False if the job isn't this runner's to draw."""
+    async def picture_ended(
+        self, job: str, runner: str, picture: PictureRow, *, cost: Cost | None = None, now: float = 0.0
+    ) -> bool:
+        """Write how a picture ended, and count it back if it failed; False if the job isn't this runner's to draw.
+
+        What it cost at the time `now` is written in any case.
+        """
         columns = picture_columns(picture)
         async with self._database.transaction() as transaction:
+            await write_cost(transaction, job, picture, cost, now=now)
             written = await transaction.run(
                 f"""UPDATE pictures SET {", ".join(f"{name} = ?" for name in columns)}
                     WHERE job = ? AND idx = ? AND EXISTS
@@ -170,26 +179,36 @@ async def _insert(transaction: Transaction, job: JobRow, new_id: Callable[[], st
         if inserted:
             break
     stored: str = columns["id"]
-    for index in range(len(job.requests)):
-        await transaction.run("INSERT INTO pictures (job, idx) VALUES (?, ?)", stored, index)
+    for index, request in enumerate(job.requests):
+        source = None
+        if request.image is not None:
+            source = request.image.sha256
+            await transaction.run(
+                "INSERT INTO sources (sha256, data) VALUES (?, ?) ON CONFLICT DO NOTHING", source, request.image.data
+            )
+        await transaction.run("INSERT INTO pictures (job, idx, source) VALUES (?, ?, ?)", stored, index, source)
     return stored
 
 
 async def _figures(transaction: Transaction, job: JobRow) -> Figures:
     row = await transaction.one(
         """SELECT
-             (SELECT coalesce(sum(pictures), 0) FROM usage WHERE person = ?1 AND day = ?2) AS used_today,
+             (SELECT coalesce(sum(pictures), 0) FROM usage WHERE person IN (?1, ?5) AND day = ?2) AS used_today,
+             (SELECT coalesce(sum(pictures), 0) FROM usage
+              WHERE person IN (?1, ?5) AND day = ?2 AND scope = ?4) AS used_here,
+             (SELECT coalesce(sum(pictures), 0) FROM usage WHERE day = ?2 AND scope = ?4) AS used_by_community,
              (SELECT max(created) FROM jobs WHERE person = ?1) AS last_asked,
              (SELECT count(*) FROM jobs WHERE state = 'queued' AND runner = ?3 AND person = ?1) AS waiting_of_person,
              (SELECT count(*) FROM jobs WHERE state = 'queued' AND runner = ?3) AS waiting""",
-        *(job.requester.key, utc_day(job.created), job.runner),
+        *(job.requester.key, utc_day(job.created), job.runner, job.place.scope),
+        await pseudonym(transaction, job.requester.key),
     )
     return Figures.model_validate(dict(row or {}))
 
 
 async def _charge(transaction: Transaction, job: JobRow, pictures: int) -> None:
     """Count pictures to the person on the day the job was given, or back when negative."""
-    if pictures == 0:
+    if pictures == 0 or not job.charged:
         return
     await transaction.run(
         """INSERT INTO usage (person, day, scope, pictures) VALUES (?, ?, ?, max(?, 0))

@@ -6,6 +6,7 @@ import sqlite3
 
 from bot.chat import Role
 from bot.store.database import Database, Transaction
+from bot.store.pseudonyms import pseudonym
 from bot.store.rows import EVERYWHERE, AuditEntry, Ban
 
 
@@ -15,11 +16,13 @@ class PeopleTable:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def used(self, person: str, day: str) -> int:
-        """Pictures that a person asked for on a day (`YYYY-MM-DD`, UTC), in all communities."""
+    async def used(self, person: str, day: str, scope: str | None = None) -> int:
+        """Pictures that a person asked for on a day (`YYYY-MM-DD`, UTC); `scope` None is all communities."""
         async with self._database.snapshot() as transaction:
             (row,) = await transaction.run(
-                "SELECT coalesce(sum(pictures), 0) AS pictures FROM usage WHERE person = ? AND day = ?", person, day
+                """SELECT coalesce(sum(pictures), 0) AS pictures FROM usage
+                   WHERE person IN (?, ?) AND day = ? AND (? IS NULL OR scope = ?)""",
+                *(person, await pseudonym(transaction, person), day, scope, scope),
             )
             used: int = row["pictures"]
             return used
@@ -28,9 +31,9 @@ class PeopleTable:
         """The ban that keeps a person from asking in a scope, one for every community first."""
         async with self._database.snapshot() as transaction:
             row = await transaction.one(
-                """SELECT * FROM bans WHERE person = ? AND scope IN (?, ?) AND (until IS NULL OR until > ?)
+                """SELECT * FROM bans WHERE person IN (?, ?) AND scope IN (?, ?) AND (until IS NULL OR until > ?)
                    ORDER BY scope = ? DESC LIMIT 1""",
-                *(person, scope, EVERYWHERE, now, EVERYWHERE),
+                *(person, await pseudonym(transaction, person), scope, EVERYWHERE, now, EVERYWHERE),
             )
             return None if row is None else _ban(row)
 
@@ -53,16 +56,17 @@ class PeopleTable:
                    actor = excluded.actor, created = excluded.created""",
                 *(ban.person, ban.scope, ban.reason, ban.until, ban.actor, ban.created),
             )
-            await _log(transaction, entry)
+            await log(transaction, entry)
 
     async def unban(self, person: str, scope: str, entry: AuditEntry) -> bool:
         """Lift a ban; False if there was none."""
         async with self._database.transaction() as transaction:
             lifted = await transaction.run(
-                "DELETE FROM bans WHERE person = ? AND scope = ? RETURNING person", person, scope
+                "DELETE FROM bans WHERE person IN (?, ?) AND scope = ? RETURNING person",
+                *(person, await pseudonym(transaction, person), scope),
             )
             if lifted:
-                await _log(transaction, entry)
+                await log(transaction, entry)
             return bool(lifted)
 
     async def role(self, person: str, scope: str) -> Role:
@@ -80,7 +84,7 @@ class PeopleTable:
                    created = excluded.created""",
                 *(person, entry.scope, role, entry.actor, entry.created),
             )
-            await _log(transaction, entry)
+            await log(transaction, entry)
 
     async def revoke(self, person: str, entry: AuditEntry) -> bool:
         """Take a person's role in the entry's scope away; False if there was none."""
@@ -89,13 +93,13 @@ class PeopleTable:
                 "DELETE FROM roles WHERE person = ? AND scope = ? RETURNING person", person, entry.scope
             )
             if taken:
-                await _log(transaction, entry)
+                await log(transaction, entry)
             return bool(taken)
 
     async def log(self, entry: AuditEntry) -> None:
         """Write down something that a moderator did."""
         async with self._database.transaction() as transaction:
-            await _log(transaction, entry)
+            await log(transaction, entry)
 
     async def audit(self, scope: str | None, *, limit: int, offset: int) -> tuple[AuditEntry, ...]:
         """What moderators did in a scope, the latest first; `scope` None is everywhere."""
@@ -112,7 +116,8 @@ def _ban(row: sqlite3.Row) -> Ban:
     return Ban.model_validate(dict(row))
 
 
-async def _log(transaction: Transaction, entry: AuditEntry) -> None:
+async def log(transaction: Transaction, entry: AuditEntry) -> None:
+    """Write a line of the audit log."""
     await transaction.run(
         "INSERT INTO audit (created, actor, action, target, scope, detail) VALUES (?, ?, ?, ?, ?, ?)",
         *(entry.created, entry.actor, entry.action, entry.target, entry.scope, entry.detail),

@@ -24,6 +24,12 @@ class RecoveryTable:
             rows = await transaction.run(f"SELECT DISTINCT runner FROM jobs WHERE state IN ({_STATES})")  # noqa: S608
             return tuple(row["runner"] for row in rows)
 
+    async def in_flight(self, runner: str) -> frozenset[str]:
+        """Ids of a runner's jobs that have not ended."""
+        async with self._database.snapshot() as transaction:
+            rows = await transaction.run(f"SELECT id FROM jobs WHERE runner = ? AND state IN ({_STATES})", runner)  # noqa: S608
+            return frozenset(row["id"] for row in rows)
+
     async def adopt(self, platform: str, gone: str, runner: str, *, now: float) -> tuple[JobRow, ...]:
         """Queue a platform's jobs of a runner that is gone under another one; returns them, the oldest first."""
         async with self._database.transaction() as transaction:

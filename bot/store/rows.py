@@ -7,7 +7,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from bot.chat import Place, Requester
-from engine.types import Cached, ImageRequest, Layer, ResolvedRequest, Value
+from engine.types import BLOCKED_WORD, Cached, ImageRequest, Layer, ResolvedRequest, Value
 
 PART_SIZE = 10
 """Pictures in one message; both Discord and Slack stop there."""
@@ -66,6 +66,18 @@ class PictureRow(Value):
     categories: tuple[str, ...] = ()
     error: str | None = None
     """The sentence that the person was given."""
+    deleted: float | None = None
+    """When the picture was deleted, seconds since 1970."""
+
+    @property
+    def stands(self) -> bool:
+        """Whether it was drawn and has not been deleted."""
+        return self.state is PictureState.RENDERED and self.deleted is None
+
+    @property
+    def appealable(self) -> bool:
+        """Whether a moderator may overrule its refusal."""
+        return self.layer is not None and self.layer.waivable and BLOCKED_WORD not in self.categories
 
     @property
     def part(self) -> int:
@@ -96,6 +108,8 @@ class JobRow(Value):
     asked: tuple[ImageRequest, ...]
     requests: tuple[ResolvedRequest, ...]
     seeds_free: bool
+    charged: bool = True
+    """Whether its pictures count against the person's day."""
     state: JobState = JobState.RECEIVED
     attempts: int = 0
     """How often drawing was begun."""
@@ -106,6 +120,15 @@ class JobRow(Value):
     updated: float
     pictures: tuple[PictureRow, ...] = ()
     deliveries: tuple[DeliveryRow, ...] = ()
+
+    @property
+    def private(self) -> bool:
+        """Whether a picture of it is for the person alone."""
+        return any(request.private for request in self.requests)
+
+    def private_part(self, part: int) -> bool:
+        """Whether a message holds a picture that is for the person alone."""
+        return any(request.private for index, request in enumerate(self.requests) if part_of(index) == part)
 
     @property
     def parts(self) -> int:
@@ -121,6 +144,11 @@ class Figures(Value):
     """What the limits are compared with, read in the transaction that charges."""
 
     used_today: int
+    """By the person, in all communities."""
+    used_here: int = 0
+    """By the person in this community, today."""
+    used_by_community: int = 0
+    """By everybody in this community, today."""
     last_asked: float | None
     """When the person last gave a job, seconds since 1970."""
     waiting_of_person: int
@@ -148,6 +176,69 @@ class AuditEntry(Value):
     target: str
     scope: str
     detail: str = ""
+
+
+class AppealState(StrEnum):
+    """What became of an appeal."""
+
+    OPEN = "open"
+    ALLOWED = "allowed"
+    DENIED = "denied"
+
+
+class Appeal(Value):
+    """A refusal that somebody asked the moderators about."""
+
+    id: str
+    created: float
+    job: str
+    index: int
+    person: str
+    scope: str
+    prompt: str
+    digest: str
+    """Of the texts that were judged: the same texts are allowed the next time."""
+    layer: Layer
+    categories: tuple[str, ...]
+    reason: str = ""
+    state: AppealState = AppealState.OPEN
+    actor: str | None = None
+    decided: float | None = None
+
+
+class Report(Value):
+    """A picture that somebody wants the moderators to look at."""
+
+    id: str
+    created: float
+    job: str
+    index: int
+    person: str
+    """Who reports it."""
+    scope: str
+    reason: str = ""
+
+
+class Quarantined(Value):
+    """A picture that nobody is given."""
+
+    key: str
+    """Of a finished file or of an unmarked picture."""
+    scope: str
+    owner: str
+    """Who asked for it first."""
+    prompt: str
+    actor: str
+    created: float
+
+
+class Forgotten(Value):
+    """What went when somebody was forgotten."""
+
+    jobs: int
+    pictures: int
+    appeals: int
+    reports: int
 
 
 def part_of(index: int) -> int:

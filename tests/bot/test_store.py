@@ -66,7 +66,7 @@ async def test_a_new_database_has_every_table_and_is_safe_against_power_cuts(pat
                 for name in ("journal_mode", "synchronous", "foreign_keys", "user_version")
             ]
         assert tables >= TABLES
-        assert pragmas == ["wal", 2, 1, 1]
+        assert pragmas == ["wal", 2, 1, len(database._migrations())]
         await store.check()
     async with Store.open(path) as again:
         assert again.path == path
