@@ -8,9 +8,12 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from engine.types import Image, Layer, Progress, Value
+
+MAX_ATTACHMENT = 10 * 2**20
+"""Bytes of a file that comes with a command; adapters refuse larger ones before they fetch them."""
 
 
 class Role(StrEnum):
@@ -35,6 +38,8 @@ class Requester(Value):
     id: str
     name: str = ""
     role: Role = Role.MEMBER
+    roles: tuple[str, ...] = ()
+    """Ids of the community's own roles or groups that the person has, where the platform knows such."""
     locale: str = "en"
 
     @property
@@ -51,11 +56,23 @@ class Place(Value):
     """Discord guild or direct conversation (`dm-CHANNEL`), Slack team; `local` where there is none."""
     channel: str
     thread: str | None = None
+    nsfw: bool = False
+    """The platform marks the channel as age-restricted."""
 
     @property
     def scope(self) -> str:
         """`platform:workspace`: the community that shares cache, quotas, bans and history."""
         return f"{self.platform}:{self.workspace}"
+
+
+class Attachment(Value):
+    """A file that came with a command. Name and type are what the sender claims."""
+
+    name: str
+    media_type: str
+    data: Annotated[bytes, Field(max_length=MAX_ATTACHMENT)]
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
 
 
 class Invocation(Value):
@@ -72,6 +89,7 @@ class Invocation(Value):
     place: Place
     text: str = ""
     options: dict[str, str | int | float | bool] | None = None
+    attachments: tuple[Attachment, ...] = ()
     reply_to: str = ""
     """What the adapter needs to answer after a restart, as it likes to write it down."""
 
@@ -84,6 +102,29 @@ class Reply(Value):
     private: bool = True
     data: dict[str, Any] = Field(default_factory=dict)
     """The same answer for machines (`--json`)."""
+    confirm: str = ""
+    """What is typed to go on, without the slash (`forget-me confirm`), when the answer is a question."""
+
+
+class Button(Value):
+    """Something that may be pressed: the same as giving this command with this text."""
+
+    label: str
+    command: str
+    text: str
+
+
+class Notice(Value):
+    """Something said beside the answer, as a message of its own."""
+
+    kind: Literal["notice"] = "notice"
+    text: str
+    channel: str | None = None
+    """A channel of this workspace, for its moderators; None is the person who gave the command, in private."""
+    job: str | None = None
+    index: int | None = None
+    """The picture that it is about."""
+    buttons: tuple[Button, ...] = ()
 
 
 class Queued(Value):
@@ -96,6 +137,8 @@ class Queued(Value):
     """Pictures ahead of it; 0 means that it is next."""
     eta_seconds: float | None
     text: str
+    private: bool = False
+    """Some of its pictures are for the person alone: nobody else is shown how far it has come."""
 
 
 class Working(Value):
@@ -107,6 +150,12 @@ class Working(Value):
     progress: Progress
     eta_seconds: float | None
     text: str
+    preview: bytes | None = None
+    """A small JPEG or PNG of how far the picture has come, where there is one and the community wants it."""
+    private: bool = False
+    """As in Queued."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
 
 
 class Refusal(Value):
@@ -117,6 +166,8 @@ class Refusal(Value):
     index: int | None
     layer: Layer | None
     categories: tuple[str, ...] = ()
+    appealable: bool = False
+    """A moderator can decide otherwise: `appeal JOB NUMBER` asks one. `index` counts from 0, NUMBER from 1."""
     text: str
 
 
@@ -148,6 +199,8 @@ class Picture(Value):
     """Parameters in one quiet line."""
     notes: tuple[str, ...] = ()
     """Sentences about how it was made."""
+    spoiler: bool = False
+    """Hidden until somebody chooses to look, where the platform can do that."""
 
 
 class Delivery(Value):
@@ -163,10 +216,37 @@ class Delivery(Value):
     attempt: int
     """Above 1, an earlier attempt may have arrived: an adapter that can look it up does so before sending."""
     pictures: tuple[Picture, ...]
+    private: bool = False
+    """For the person who asked alone: an ephemeral answer or a direct message."""
+
+
+class Sent(Value):
+    """A message that pictures were delivered in."""
+
+    part: int
+    message: str
+    """What the adapter's `send` returned."""
+    place: Place
+    reply_to: str
+    private: bool
+    left: tuple[int, ...]
+    """Pictures of the job, from 0, that stay in the message; without any, the whole message goes."""
+
+
+class Removed(Value):
+    """Pictures were deleted: the adapter takes them out of its messages, and says `text` to the person."""
+
+    kind: Literal["removed"] = "removed"
+    job: str
+    index: int | None
+    """The picture, from 0; None is all of them."""
+    text: str
+    messages: tuple[Sent, ...] = ()
+    """Those that held them."""
 
 
 Update = Annotated[
-    Reply | Queued | Working | Refusal | Failure | Stopped | Delivery,
+    Reply | Notice | Queued | Working | Refusal | Failure | Stopped | Delivery | Removed,
     Field(discriminator="kind"),
 ]
 """What comes back up to the adapter."""

@@ -9,16 +9,25 @@ from contextlib import aclosing
 import structlog
 
 from bot import messages
-from bot.chat import Delivery, Failure, Invocation, Queued, Refusal, Stopped, Update, Working
+from bot.appeals import Appeals
+from bot.chat import Delivery, Failure, Invocation, Place, Queued, Refusal, Requester, Stopped, Update, Working
 from bot.clients.base import EngineClient
+from bot.community import Communities
 from bot.errors import BannedError, BotError, DeliveryError, LimitError, NotAllowedError, UserError
+from bot.handlers import home as homes
+from bot.handlers import rules
+from bot.handlers import suggest as suggestions
 from bot.handlers.base import Context, choose
+from bot.handlers.gallery import Gallery
+from bot.handlers.home import Home
+from bot.handlers.pictures import form
 from bot.handlers.table import COMMANDS
 from bot.jobs import Jobs, Recovered
 from bot.moderation import Moderation
 from bot.quota import Quota
 from bot.settings import Settings
 from engine.errors import EngineError, InputError
+from engine.types import ImageRequest
 
 log = structlog.get_logger("bot.dispatch")
 
@@ -43,6 +52,8 @@ class Dispatcher:
         client: EngineClient,
         moderation: Moderation,
         quota: Quota,
+        communities: Communities,
+        appeals: Appeals,
         settings: Settings,
         draw_seed: Callable[[], int] = random_seed,
         new_incident: Callable[[], str] = new_incident,
@@ -51,6 +62,8 @@ class Dispatcher:
         self._client = client
         self._moderation = moderation
         self._quota = quota
+        self._communities = communities
+        self._appeals = appeals
         self._settings = settings
         self._draw_seed = draw_seed
         self._new_incident = new_incident
@@ -70,7 +83,13 @@ class Dispatcher:
             BotError: the database can't be read.
         """
         jobs = await self._jobs.recover(platform)
-        return tuple((job, self._guarded(self._jobs.watch(job.job), "recover", job.requester.locale)) for job in jobs)
+        return tuple((job, self._guarded(self._resumed(job), "recover", job.requester.locale)) for job in jobs)
+
+    async def _resumed(self, job: Recovered) -> AsyncGenerator[Update, None]:
+        community = await self._communities.of(job.place.scope)
+        async with aclosing(rules.shown(self._jobs.watch(job.job), community)) as updates:
+            async for update in updates:
+                yield update
 
     async def deliver(self, delivery: Delivery, send: Callable[[Delivery], Awaitable[str]]) -> Refusal | Failure | None:
         """Send pictures exactly once: written down before and after, repeated on failure.
@@ -91,17 +110,59 @@ class Dispatcher:
         except BotError as error:
             log.warning("address not written", job=job, reason=error.sentence)
 
-    async def _answer(self, invocation: Invocation) -> AsyncGenerator[Update, None]:
-        role = await self._moderation.role_of(invocation.requester, invocation.place)
-        context = Context(
+    async def suggest(self, requester: Requester, place: Place, field: str, typed: str) -> tuple[str, ...]:
+        """Up to 25 values of a field that fit what was typed so far; none where something goes wrong.
+
+        Fields are `model`, `style`, `sampler` and other options with choices, `prompt` for the person's own recent
+        prompts here, and `setting` for the names of a community's settings.
+        """
+        try:
+            return await suggestions.suggest(requester, place, field, typed, await self._context(requester, place))
+        except (BotError, EngineError) as error:
+            log.warning("nothing suggested", field=field, reason=error.sentence)
+            return ()
+
+    async def form(self, requester: Requester, place: Place, job: str, number: int) -> ImageRequest | None:
+        """What a form for changing a picture is filled with, number from 1; None where the person doesn't see it.
+
+        Raises:
+            BotError: the database can't be read.
+        """
+        return await form(requester, place, job, number, await self._context(requester, place))
+
+    async def home(self, requester: Requester, place: Place) -> Home:
+        """What the person's own page shows.
+
+        Raises:
+            BotError, EngineError: the database or the cache can't be read.
+        """
+        return await homes.home(requester, place, await self._context(requester, place))
+
+    async def gallery(self, requester: Requester, place: Place) -> Gallery:
+        """Files and figures as this person may see them.
+
+        Raises:
+            BotError: the database can't be read.
+        """
+        return Gallery(requester, place, await self._context(requester, place))
+
+    async def _context(self, requester: Requester, place: Place) -> Context:
+        role = await self._moderation.role_of(requester, place)
+        return Context(
             jobs=self._jobs,
             client=self._client,
             moderation=self._moderation,
             quota=self._quota,
+            communities=self._communities,
+            appeals=self._appeals,
+            community=await self._communities.of(place.scope),
             settings=self._settings,
             role=role,
             draw_seed=self._draw_seed,
         )
+
+    async def _answer(self, invocation: Invocation) -> AsyncGenerator[Update, None]:
+        context = await self._context(invocation.requester, invocation.place)
         command = choose(invocation.command, COMMANDS, context, "/", invocation.requester.locale)
         async with aclosing(command.handler(invocation, context)) as updates:
             async for update in updates:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from bot import messages
+from bot.appeals import Appeals
 from bot.chat import Invocation, Role, Update
 from bot.clients.base import EngineClient
+from bot.community import Communities, Community
 from bot.errors import BadInputError, NotAllowedError
 from bot.grammar import nearest
 from bot.jobs import Jobs
@@ -26,10 +28,18 @@ class Context:
     moderation: Moderation
     quota: Quota
     settings: Settings
+    communities: Communities
+    appeals: Appeals
+    community: Community
+    """The settings of the community where they ask."""
     role: Role
     """The requester's, in the place where they ask."""
     draw_seed: Callable[[], int]
     """Gives seeds, 0 to 2**32 - 1."""
+
+    def within(self, community: Community) -> Context:
+        """The same, as if the community had these settings."""
+        return replace(self, community=community)
 
     def scope(self, invocation: Invocation) -> str | None:
         """The community that a moderator acts on; None, all of them, for the operator."""

@@ -7,12 +7,15 @@ from contextlib import aclosing
 
 from bot import messages
 from bot.chat import Invocation, Reply, Role, Update
-from bot.errors import NotFoundError
+from bot.errors import BadInputError, NotFoundError
 from bot.handlers.base import Command, Context, arguments, choose, required
+from bot.handlers.history import moment
 from bot.handlers.people import person_key
 from engine.types import CacheEntry
 
 SHOWN_ENTRIES = 20
+LEAST_PREFIX = 8
+"""Characters of a key that name a picture."""
 
 
 async def cache(invocation: Invocation, context: Context) -> AsyncGenerator[Update, None]:
@@ -34,7 +37,11 @@ async def stats(invocation: Invocation, context: Context) -> AsyncGenerator[Upda
         "size": messages.bytes_text(figures.bytes),
         "limit": messages.bytes_text(figures.max_bytes),
     }
-    yield Reply(text=messages.say("cache.stats", invocation.requester.locale, **values), data=figures.model_dump())
+    text = messages.say("cache.stats", invocation.requester.locale, **values)
+    expenses = await context.jobs.budget.expenses(context.scope(invocation))
+    if expenses.of_interest:
+        text += "\n" + expenses.sentence(invocation.requester.locale)
+    yield Reply(text=text, data=figures.model_dump() | {"dollars": expenses.model_dump()})
 
 
 async def list_entries(invocation: Invocation, context: Context) -> AsyncGenerator[Update, None]:
@@ -78,6 +85,32 @@ async def purge_user(invocation: Invocation, context: Context) -> AsyncGenerator
     yield await _removed(invocation, context, person, removed)
 
 
+async def quarantine(invocation: Invocation, context: Context) -> AsyncGenerator[Update, None]:
+    """Withhold a picture, so that nobody is given it until it is released; alone, list those that are withheld."""
+    locale = invocation.requester.locale
+    if not arguments(invocation).get("target"):
+        found = await context.moderation.quarantined(context.scope(invocation), limit=SHOWN_ENTRIES)
+        rows = [(held.key[:12], moment(held.created), held.actor, held.owner, held.prompt) for held in found]
+        columns = ("key", "time", "by", "owner", "prompt")
+        text = messages.table(columns, rows, locale) if rows else messages.say("cache.none_withheld", locale)
+        yield Reply(text=text, data={"quarantined": [held.model_dump(mode="json") for held in found]})
+        return
+    entry = await _entry(invocation, context, ACTIONS["quarantine"].usage)
+    everywhere = context.scope(invocation) is None
+    await context.moderation.quarantine(invocation.requester, invocation.place, entry, everywhere=everywhere)
+    yield Reply(text=messages.say("cache.withheld", locale, key=entry.key[:12]), data={"key": entry.key})
+
+
+async def release(invocation: Invocation, context: Context) -> AsyncGenerator[Update, None]:
+    """Let a picture go again."""
+    locale = invocation.requester.locale
+    key = required(arguments(invocation), "target", ACTIONS["release"].usage, locale).casefold()
+    if len(key) < LEAST_PREFIX:
+        raise BadInputError(messages.say("input.usage", locale, usage=ACTIONS["release"].usage))
+    await context.moderation.release(invocation.requester, invocation.place, key, context.scope(invocation))
+    yield Reply(text=messages.say("cache.released", locale, key=messages.quote(key[:12])), data={"key": key})
+
+
 async def verify(invocation: Invocation, context: Context) -> AsyncGenerator[Update, None]:
     """Read every file and compare checksums."""
     check = await context.client.cache_verify()
@@ -111,6 +144,8 @@ ACTIONS: dict[str, Command] = {
     "delete": Command(handler=delete, role=Role.MODERATOR, usage="/cache delete KEY"),
     "clear": Command(handler=clear, role=Role.MODERATOR, usage="/cache clear"),
     "purge-user": Command(handler=purge_user, role=Role.MODERATOR, usage="/cache purge-user ID"),
+    "quarantine": Command(handler=quarantine, role=Role.MODERATOR, usage="/cache quarantine [KEY]"),
+    "release": Command(handler=release, role=Role.MODERATOR, usage="/cache release KEY"),
     "verify": Command(handler=verify, role=Role.OPERATOR, usage="/cache verify"),
 }
 USAGE = "/cache " + "|".join(row.usage.removeprefix("/cache ") for row in ACTIONS.values())

@@ -7,11 +7,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bot import messages
-from bot.chat import Invocation, Reply, Role, Update
-from bot.errors import NotAllowedError, NotFoundError
+from bot.chat import Invocation, Reply, Update
 from bot.grammar import render
 from bot.handlers.base import Context, arguments, required
+from bot.handlers.rules import limits
+from bot.handlers.seen import own_job
 from bot.store.rows import JobRow
+from engine.types import ImageRequest
 
 SHOWN_JOBS = 10
 
@@ -32,7 +34,7 @@ async def history(invocation: Invocation, context: Context) -> AsyncGenerator[Up
 async def show(invocation: Invocation, context: Context) -> AsyncGenerator[Update, None]:
     """Show one job: its state, and the commands that give its pictures again."""
     locale = invocation.requester.locale
-    job = await _visible_job(invocation, context)
+    job = await own_job(invocation, context, required(arguments(invocation, "job"), "job", "/show JOB", locale))
     head = messages.say(
         "shown.state",
         locale,
@@ -58,32 +60,16 @@ async def cancel(invocation: Invocation, context: Context) -> AsyncGenerator[Upd
 async def quota(invocation: Invocation, context: Context) -> AsyncGenerator[Update, None]:
     """Say how many pictures the person has asked for today."""
     locale = invocation.requester.locale
-    usage = await context.quota.usage(invocation.requester)
+    usage = await context.quota.usage(invocation.requester, invocation.place.scope, limits(context.community))
     if usage.limit is None:
         text = messages.say("quota.unlimited", locale, used=usage.used)
     else:
         again = messages.duration(usage.resets_in, locale)
         text = messages.say("quota.today", locale, used=usage.used, limit=usage.limit, duration=again)
-    yield Reply(text=text, data=usage.model_dump())
-
-
-async def _visible_job(invocation: Invocation, context: Context) -> JobRow:
-    """The job that the command names, if this person may see it.
-
-    Raises:
-        NotFoundError: no such job in this community.
-        NotAllowedError: it is somebody else's, and the person is no moderator.
-    """
-    locale = invocation.requester.locale
-    given = required(arguments(invocation, "job"), "job", "/show JOB", locale)
-    job = await context.jobs.get(given)
-    own = job is not None and job.requester.key == invocation.requester.key
-    anywhere = own or context.role.reaches(Role.OPERATOR)
-    if job is None or not (anywhere or job.place.scope == invocation.place.scope):
-        raise NotFoundError(messages.say("input.unknown_job", locale, given=messages.quote(given)))
-    if not (own or context.role.reaches(Role.MODERATOR)):
-        raise NotAllowedError(messages.say("role.not_yours", locale, job=job.id))
-    return job
+    expenses = await context.jobs.budget.expenses(context.scope(invocation))
+    if expenses.of_interest:
+        text += "\n" + expenses.sentence(locale)
+    yield Reply(text=text, data=usage.model_dump() | {"dollars": expenses.model_dump()})
 
 
 def reasons(job: JobRow, locale: str) -> list[str]:
@@ -94,19 +80,36 @@ def reasons(job: JobRow, locale: str) -> list[str]:
         for picture in job.pictures
         if picture.layer is not None
     ]
+    deletions = [
+        messages.say("input.deleted_picture", locale, job=job.id, number=picture.index + 1)
+        for picture in job.pictures
+        if picture.deleted is not None
+    ]
     errors = [job.error, *(picture.error for picture in job.pictures)]
-    return list(dict.fromkeys([*(error for error in errors if error), *refusals]))
+    return list(dict.fromkeys([*(error for error in errors if error), *refusals, *deletions]))
 
 
 def repeats(job: JobRow) -> list[str]:
-    """A command for each picture that draws it again, with the seed that it was drawn with."""
+    """A command for each picture that brings it again.
+
+    One that was varied, enlarged or started from an image can't be written as text and is sent once more instead.
+    """
     seeds = {picture.index: picture.seed for picture in job.pictures}
     pairs = zip(job.asked, job.requests, strict=True)
     requests = [
         asked.model_copy(update={"seed": resolved.seed if seeds.get(index) is None else seeds[index]})
         for index, (asked, resolved) in enumerate(pairs)
     ]
-    return [f"/imagine {render(request)}" for request in requests]
+    return [
+        f"/send {job.id} {number}" if changed(request) else f"/imagine {render(request)}"
+        for number, request in enumerate(requests, 1)
+        if job.pictures[number - 1].deleted is None
+    ]
+
+
+def changed(request: ImageRequest) -> bool:
+    """Whether more makes the picture than its prompt and options."""
+    return bool(request.variations or request.upscale > 1 or request.image)
 
 
 def summary(job: JobRow) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from contextlib import aclosing
 
 from bot import messages
 from bot.chat import Invocation, Reply, Role, Update
+from bot.handlers import appeals
 from bot.handlers.base import Command, Context, arguments, choose, required
 from bot.handlers.history import moment
 from bot.handlers.people import person_key
@@ -132,6 +133,11 @@ ACTIONS: dict[str, Command] = {
     "ban": Command(handler=ban, role=Role.MODERATOR, usage="/moderation ban ID [30m|12h|7d] [REASON]"),
     "unban": Command(handler=unban, role=Role.MODERATOR, usage="/moderation unban ID"),
     "bans": Command(handler=bans, role=Role.MODERATOR, usage="/moderation bans"),
+    "appeals": Command(handler=appeals.appeals, role=Role.MODERATOR, usage="/moderation appeals"),
+    "allow": Command(handler=appeals.allow, role=Role.MODERATOR, usage="/moderation allow ID"),
+    "deny": Command(handler=appeals.deny, role=Role.MODERATOR, usage="/moderation deny ID"),
+    "reports": Command(handler=appeals.reports, role=Role.MODERATOR, usage="/moderation reports"),
+    "dismiss": Command(handler=appeals.dismiss, role=Role.MODERATOR, usage="/moderation dismiss ID"),
     "audit": Command(handler=audit, role=Role.MODERATOR, usage="/moderation audit"),
     "grant": Command(handler=grant, role=Role.MODERATOR, usage="/moderation grant ID"),
     "revoke": Command(handler=revoke, role=Role.MODERATOR, usage="/moderation revoke ID"),

@@ -18,7 +18,10 @@ def person_key(given: str, invocation: Invocation) -> str:
         BadInputError: it can't be anybody's.
     """
     platform = invocation.requester.platform
-    key = given if ":" in given else f"{platform}:{given}"
+    # Where ids are good within one community alone, as Slack's are, they are `community/id`.
+    community, slash, _ = invocation.requester.id.rpartition("/")
+    here = given if "/" in given else f"{community}{slash}{given}"
+    key = given if ":" in given else f"{platform}:{here}"
     if not PERSON.fullmatch(key) or messages.printable(key) != key:
         raise BadInputError(
             messages.say(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 
-from bot.chat import Delivery, Failure, Queued, Refusal, Reply, Stopped, Update, Working
+from bot.chat import Delivery, Failure, Notice, Queued, Refusal, Removed, Reply, Stopped, Update, Working
 from bot.store.rows import JobRow
 from engine.types import Image
 
@@ -21,7 +21,7 @@ def _key(update: Update) -> Key:
             return "end", update.index
         case Delivery():
             return "part", update.part
-        case Reply() | Queued() | Stopped():
+        case Reply() | Notice() | Queued() | Stopped() | Removed():
             return update.kind, None
 
 

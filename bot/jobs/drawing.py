@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import structlog
 
 from bot import messages
+from bot.budget import Budget
 from bot.chat import Delivery, Failure, Picture, Refusal, Stopped, Working
 from bot.clients.base import EngineClient
 from bot.clock import Clock
@@ -18,9 +19,9 @@ from bot.jobs.pace import Course, Pace
 from bot.store import Store
 from bot.store.rows import JobRow, PictureRow, PictureState, part_of
 from engine.errors import EngineError, GenerationCancelled
-from engine.types import Cached, Cancelled, Event, Failed, Image, Order, Progress, Refused, ResolvedRequest
+from engine.types import Cached, Cancelled, Cost, Event, Failed, Image, Layer, Order, Progress, Refused, ResolvedRequest
 
-LASTING = frozenset({"input", "model", "weights", "safety", "extra", "memory", "timeout"})
+LASTING = frozenset({"input", "model", "weights", "safety", "extra", "memory", "timeout", "budget", "version"})
 """Codes of engine errors that another attempt can't mend."""
 WRONG_INPUT = frozenset({"input", "model"})
 """Codes of those that the person can mend by asking for something else."""
@@ -41,6 +42,7 @@ class Studio:
     clock: Clock
     pace: Pace
     runner: str
+    budget: Budget
 
 
 class Drawing:
@@ -90,7 +92,7 @@ class Drawing:
             self._deliver_if_complete(part)
 
     async def _draw(self) -> None:
-        stream = self._studio.client.generate(self._order())
+        stream = self._studio.client.generate(self._order(hits_only=await self._studio.budget.is_spent()))
         try:
             await self._follow(stream)
         except GenerationCancelled:
@@ -118,7 +120,7 @@ class Drawing:
                 self._course.ended(event.index)
                 await self._ended(event.model_copy(update={"index": self._todo[event.index]}))
 
-    def _order(self) -> Order:
+    def _order(self, *, hits_only: bool) -> Order:
         known = any(self._row.pictures[index].seed is not None for index in self._todo)
         return Order(
             job=self._row.id,
@@ -126,6 +128,7 @@ class Drawing:
             scope=self._row.place.scope,
             owner=self._row.requester.key,
             seeds_free=self._row.seeds_free and not known,
+            hits_only=hits_only,
         )
 
     def _request(self, index: int) -> ResolvedRequest:
@@ -140,7 +143,17 @@ class Drawing:
         pictures = len(self._row.requests)
         shown = progress.model_copy(update={"index": self._todo[progress.index]})
         text = messages.working(shown, pictures, eta, self._row.requester.locale)
-        self._live.post(Working(job=self._row.id, pictures=pictures, progress=shown, eta_seconds=eta, text=text))
+        self._live.post(
+            Working(
+                job=self._row.id,
+                pictures=pictures,
+                progress=shown.model_copy(update={"preview": None}),
+                eta_seconds=eta,
+                text=text,
+                preview=shown.preview,
+                private=self._row.private,
+            )
+        )
 
     async def _ended(self, event: Image | Refused | Failed | Cancelled) -> None:
         match event:
@@ -159,6 +172,10 @@ class Drawing:
                 await self._cancelled(index)
 
     async def _drawn(self, image: Image) -> None:
+        quarantine = self._studio.store.quarantine
+        if await quarantine.holds(self._row.place.scope, image.key, image.generation_key):
+            await self._refused(Refused(index=image.index, layer=Layer.IMAGE, categories=(messages.QUARANTINED,)))
+            return
         self._live.images[image.index] = image
         await self._write(
             PictureRow(
@@ -169,7 +186,8 @@ class Drawing:
                 seed=image.request.seed,
                 cached=image.cached,
                 seconds=image.seconds,
-            )
+            ),
+            cost=image.cost,
         )
 
     async def _refused(self, event: Refused) -> None:
@@ -177,7 +195,7 @@ class Drawing:
             index=event.index, state=PictureState.REFUSED, layer=event.layer, categories=event.categories
         )
         log.info("picture refused", index=event.index, layer=event.layer, categories=event.categories)
-        await self._write(picture, _refusal(self._row, picture))
+        await self._write(picture, _refusal(self._row, picture), event.cost)
 
     async def _cancelled(self, index: int) -> None:
         if being_cancelled():
@@ -189,9 +207,12 @@ class Drawing:
         picture = PictureRow(index=index, state=PictureState.FAILED, error=sentence)
         await self._write(picture, _failure(self._row, picture).model_copy(update={"input": wrong_input}))
 
-    async def _write(self, picture: PictureRow, update: Refusal | Failure | None = None) -> None:
+    async def _write(
+        self, picture: PictureRow, update: Refusal | Failure | None = None, cost: Cost | None = None
+    ) -> None:
         """Keep how a picture ended, then tell of it, then send its part if it was the last one missing."""
-        if not await self._studio.store.jobs.picture_ended(self._row.id, self._studio.runner, picture):
+        jobs, now = self._studio.store.jobs, self._studio.clock.now()
+        if not await jobs.picture_ended(self._row.id, self._studio.runner, picture, cost=cost, now=now):
             raise NoLongerOursError
         if update is not None:
             self._live.post(update)
@@ -212,6 +233,7 @@ class Drawing:
                 nonce=nonce(self._row.id, part),
                 attempt=1 + sum(before),
                 pictures=tuple(map(self._picture, images)),
+                private=self._row.private_part(part),
             )
         )
 
@@ -222,6 +244,7 @@ class Drawing:
             file_name=f"{self._row.id}-{image.index + 1}.{image.media_type.rpartition('/')[2]}",
             alt_text=messages.alt_text(self._row.asked[image.index], locale),
             caption=messages.caption(image, locale),
+            spoiler=self._row.requests[image.index].spoiler,
             notes=tuple(messages.note(note, locale) for note in image.notes),
         )
 
@@ -253,7 +276,14 @@ def _refusal(row: JobRow, picture: PictureRow) -> Refusal:
     if picture.layer is None:
         raise LookupError(f"picture {picture.index} of job {row.id} was refused by no layer")
     text = messages.refusal(picture.layer, picture.categories, picture.index, len(row.requests), row.requester.locale)
-    return Refusal(job=row.id, index=picture.index, layer=picture.layer, categories=picture.categories, text=text)
+    return Refusal(
+        job=row.id,
+        index=picture.index,
+        layer=picture.layer,
+        categories=picture.categories,
+        appealable=picture.appealable,
+        text=text,
+    )
 
 
 def _failure(row: JobRow, picture: PictureRow) -> Failure:

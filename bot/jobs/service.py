@@ -11,22 +11,26 @@ import structlog
 from structlog.contextvars import bound_contextvars
 
 from bot import messages
+from bot.budget import Budget
 from bot.chat import Delivery, Invocation, Place, Requester, Role, Update
 from bot.clients.base import EngineClient
-from bot.clock import Clock, SystemClock
+from bot.clock import Clock, SystemClock, utc_day
 from bot.errors import DeliveryError, LimitError, NotAllowedError, NotFoundError
 from bot.jobs.board import Live
 from bot.jobs.drawing import Studio, endings, stopped
+from bot.jobs.heir import Heir
 from bot.jobs.ids import canonical, new_job_id
 from bot.jobs.pace import Pace
+from bot.jobs.removal import Deleted, Remover
 from bot.jobs.runner import Runner
 from bot.jobs.sending import Send, Sender
 from bot.jobs.workshop import Workshop
 from bot.moderation import Moderation
-from bot.quota import Quota
+from bot.quota import NO_LIMITS, Limits, Quota
 from bot.settings import Settings
 from bot.store import Store
-from bot.store.rows import Figures, JobRow, JobState
+from bot.store.figures import Overview
+from bot.store.rows import Figures, Forgotten, JobRow, JobState
 from engine.errors import EngineError
 from engine.types import ImageRequest, ResolvedRequest, Value
 
@@ -77,15 +81,31 @@ class Jobs:
         self._clock = clock or SystemClock()
         self._new_id = new_id
         self._runner = Runner(settings.home / "run")
-        studio = Studio(store=store, client=client, clock=self._clock, pace=Pace(), runner=self._runner.id)
+        self.budget = Budget(store, settings, clock=self._clock)
+        studio = Studio(
+            store=store,
+            client=client,
+            clock=self._clock,
+            pace=Pace(),
+            runner=self._runner.id,
+            budget=self.budget,
+        )
         self._workshop = Workshop(studio, workers=settings.workers, running_per_person=settings.running_per_person)
         self._sender = Sender(store, self._clock)
+        self._remover = Remover(store, client, self._clock)
+        self._pruned = ""
+        """The day on which old jobs were last pruned."""
+        self._heir = Heir(store, self._runner, self._clock)
         self._whole: set[asyncio.Task[Any]] = set()
 
     @property
     def waiting(self) -> int:
         """Jobs in the queue: what the gauge of its depth shows."""
         return self._workshop.waiting
+
+    async def in_flight(self) -> frozenset[str]:
+        """Ids of jobs that have not ended, as the database has it: what a machine that may go has to stay for."""
+        return await self._store.recovery.in_flight(self._runner.id)
 
     def unfinished(self, requester: Requester) -> int:
         """The person's jobs that wait or are being drawn."""
@@ -99,6 +119,7 @@ class Jobs:
         """
         await asyncio.to_thread(self._runner.start)
         self._workshop.start()
+        self._prune_daily()
 
     async def stop(self) -> None:
         """Put running jobs back into the queue and end within 10 seconds; safe to call twice."""
@@ -117,8 +138,11 @@ class Jobs:
         asked: Sequence[ImageRequest],
         resolved: Sequence[ResolvedRequest],
         seeds_free: bool,
+        *,
+        charged: bool = True,
+        limits: Limits = NO_LIMITS,
     ) -> Submitted:
-        """Accept a job: when this returns, it is on disk and paid for.
+        """Accept a job: when this returns, it is on disk and, where it is charged, paid for.
 
         The same event again gives the first job.
 
@@ -137,24 +161,26 @@ class Jobs:
             asked=tuple(asked),
             requests=tuple(resolved),
             seeds_free=seeds_free,
+            charged=charged,
             runner=self._runner.id,
             created=now,
             updated=now,
         )
-        return await self._entirely(self._submit(job))
+        return await self._entirely(self._submit(job, limits))
 
-    async def _submit(self, job: JobRow) -> Submitted:
+    async def _submit(self, job: JobRow, limits: Limits) -> Submitted:
         await self._moderation.refuse_banned(job.requester, job.place)
 
         def judge(figures: Figures) -> None:
             self._judge_waiting(figures, job.requester.locale)
-            self._quota.judge(job.requester, len(job.requests), figures)
+            self._quota.judge(job.requester, len(job.requests) if job.charged else 0, figures, limits)
 
         stored, duplicate = await self._store.jobs.accept(job, new_id=self._new_id, judge=judge)
         with bound_contextvars(job=stored.id):
             log.info("duplicate event" if duplicate else "accepted", pictures=len(stored.requests))
         if not duplicate:
             self._workshop.add(stored)
+        self._prune_daily()
         return Submitted(job=stored.id, duplicate=duplicate)
 
     def _judge_waiting(self, figures: Figures, locale: str) -> None:
@@ -249,6 +275,56 @@ class Jobs:
             await self._halt(row)
         return True
 
+    async def delete(self, row: JobRow, indices: Sequence[int], requester: Requester) -> Deleted:
+        """Delete pictures of a job, and the cached files that nobody else needs; what is being drawn is cancelled.
+
+        Whether the person may is the caller's to check.
+
+        Raises:
+            LimitError: the pictures are on their way, so that nothing can be deleted before they have arrived.
+            EngineError: the cache can't be reached.
+        """
+        return await self._entirely(self._delete(row, indices, requester))
+
+    async def _delete(self, row: JobRow, indices: Sequence[int], requester: Requester) -> Deleted:
+        own = row.requester.key == requester.key
+        if not row.state.ended and not await self._cancel(row, None if own else requester):
+            row = await self._existing(row.id, requester.locale)
+            if not row.state.ended:
+                raise LimitError(messages.say("delete.on_its_way", requester.locale, job=row.id))
+        deleted = await self._remover.delete(await self._existing(row.id), indices, requester)
+        log.info("pictures deleted", job=row.id, pictures=len(deleted.pictures), files=deleted.files)
+        if not own:
+            detail = f"{row.id}: {', '.join(str(index + 1) for index in deleted.pictures)}"
+            await self._moderation.record(requester, "delete", row.requester.key, row.place.scope, detail)
+        return deleted
+
+    async def extent(self, requester: Requester) -> Forgotten:
+        """What `forget` would delete."""
+        return await self._store.removal.extent(requester.key)
+
+    async def forget(self, requester: Requester) -> tuple[Forgotten, int]:
+        """Stop and delete all that a person asked for, in every community; also returns how many cached files went.
+
+        Raises:
+            EngineError: the cache can't be reached; then everything but what was in flight is still there.
+        """
+        return await self._entirely(self._forget(requester))
+
+    async def _forget(self, requester: Requester) -> tuple[Forgotten, int]:
+        for job in await self._store.removal.in_flight(requester.key):
+            await self._cancel(await self._existing(job), None)
+        return await self._remover.forget(requester.key)
+
+    def _prune_daily(self) -> None:
+        """Once a day, let go of what is older than the operator keeps; nobody waits for it."""
+        days, today = self._settings.history_days, utc_day(self._clock.now())
+        if days and today != self._pruned:
+            self._pruned = today
+            task = asyncio.create_task(self._remover.prune(days))
+            self._whole.add(task)
+            task.add_done_callback(self._whole.discard)
+
     async def _halt(self, row: JobRow) -> None:
         """Take a job that has ended in the database out of the queue, or else out of the engine."""
         if self._workshop.drop(row.id):
@@ -275,6 +351,10 @@ class Jobs:
         """The person's jobs, the latest first; `scope` None is everywhere."""
         return await self._store.jobs.history(requester.key, scope, limit=limit, offset=offset)
 
+    async def overview(self, scope: str | None, *, since: float) -> Overview:
+        """Sums over jobs since a moment, seconds since 1970; `scope` None is everywhere."""
+        return await self._store.figures.overview(scope, since=since)
+
     async def recover(self, platform: str) -> tuple[Recovered, ...]:
         """Take over the platform's jobs of processes that are gone; each is to be watched and delivered.
 
@@ -283,9 +363,7 @@ class Jobs:
         return await self._entirely(self._recover(platform))
 
     async def _recover(self, platform: str) -> tuple[Recovered, ...]:
-        rows: list[JobRow] = []
-        for gone in await self._gone_runners():
-            rows += await self._store.recovery.adopt(platform, gone, self._runner.id, now=self._clock.now())
+        rows = await self._heir.adopt(platform)
         for row in rows:
             log.info("recovered", job=row.id)
             self._workshop.add(row)
@@ -296,14 +374,7 @@ class Jobs:
 
     async def abandon(self, platform: str) -> tuple[str, ...]:
         """Cancel what a one-shot platform's gone processes left behind, count it back, and return the jobs' ids."""
-        ids: list[str] = []
-        for gone in await self._gone_runners():
-            ids += await self._store.recovery.abandon(platform, gone, now=self._clock.now())
-        return tuple(ids)
-
-    async def _gone_runners(self) -> list[str]:
-        others = await self._store.recovery.runners()
-        return [other for other in others if await asyncio.to_thread(self._runner.is_gone, other)]
+        return await self._heir.abandon(platform)
 
     async def _revive(self, job: str) -> Live | None:
         """Have a job drawn again, from the cache, that was drawn but whose pictures nobody waited for."""

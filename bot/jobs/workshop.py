@@ -120,7 +120,8 @@ class Workshop:
             pictures, locale = len(live.row.requests), live.row.requester.locale
             eta = self._studio.pace.wait(ahead=running + ahead, own=pictures, workers=self._workers)
             text = messages.queued(job, pictures, ahead, eta, locale)
-            live.post(Queued(job=job, pictures=pictures, position=ahead, eta_seconds=eta, text=text))
+            private = live.row.private
+            live.post(Queued(job=job, pictures=pictures, position=ahead, eta_seconds=eta, text=text, private=private))
 
     async def _work(self, live: Live) -> None:
         live.position = None

@@ -6,7 +6,8 @@ from contextlib import aclosing
 from itertools import count
 from typing import Any
 
-from bot.chat import Delivery, Invocation, Place, Requester, Role, Update
+from bot.app import App
+from bot.chat import Attachment, Delivery, Failure, Invocation, Place, Refusal, Reply, Requester, Role, Update
 from bot.dispatch import Dispatcher
 
 HERE = Place(platform="test", workspace="w1", channel="c1")
@@ -25,11 +26,18 @@ def invocation(
     who: Requester = ADA,
     place: Place = HERE,
     options: dict[str, Any] | None = None,
+    files: tuple[Attachment, ...] = (),
     event: str | None = None,
 ) -> Invocation:
     """A command as an adapter would pass it on."""
     return Invocation(
-        event=event or f"e{next(_events)}", command=command, requester=who, place=place, text=text, options=options
+        event=event or f"e{next(_events)}",
+        command=command,
+        requester=who,
+        place=place,
+        text=text,
+        options=options,
+        attachments=files,
     )
 
 
@@ -46,3 +54,29 @@ async def ask(dispatcher: Dispatcher, call: Invocation) -> list[Update]:
             if isinstance(update, Delivery):
                 assert await dispatcher.deliver(update, take) is None
     return updates
+
+
+async def reply(app: App, command: str, text: str = "", **more: Any) -> Reply:
+    """The one answer in words."""
+    (update,) = await ask(app.dispatcher, invocation(command, text, **more))
+    assert isinstance(update, Reply), update
+    return update
+
+
+async def complaint(app: App, command: str, text: str = "", **more: Any) -> Failure | Refusal:
+    """The one sentence on what is wrong."""
+    (update,) = await ask(app.dispatcher, invocation(command, text, **more))
+    assert isinstance(update, Failure | Refusal), update
+    return update
+
+
+async def made(app: App, command: str, text: str = "", **more: Any) -> Delivery:
+    """The pictures that a command brings in the end."""
+    update = (await ask(app.dispatcher, invocation(command, text, **more)))[-1]
+    assert isinstance(update, Delivery), update
+    return update
+
+
+async def drawn(app: App, text: str, *, who: Requester = ADA, place: Place = HERE) -> Delivery:
+    """The picture of a prompt."""
+    return await made(app, "imagine", text, who=who, place=place)

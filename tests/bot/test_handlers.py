@@ -1,50 +1,16 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import Any
-
 import pytest
 
-from bot.app import App, running
-from bot.chat import Delivery, Failure, Place, Refusal, Reply, Requester
+from bot.app import App
+from bot.chat import Delivery, Refusal
 from bot.grammar import parse
 from bot.handlers.table import COMMANDS
 from bot.messages import catalogue
-from bot.settings import Settings
 from engine.errors import WeightsError
 from engine.types import CacheEntry, Layer, Refused
-from tests.bot.talk import ADA, BOB, ELSEWHERE, HERE, MODERATOR, OPERATOR, ask, invocation
+from tests.bot.talk import ADA, BOB, ELSEWHERE, HERE, MODERATOR, OPERATOR, ask, complaint, drawn, invocation, reply
 from tests.fakes.engine_client import ScriptedEngine
-
-
-@pytest.fixture
-def engine() -> ScriptedEngine:
-    return ScriptedEngine()
-
-
-@pytest.fixture
-async def app(tmp_path: Path, engine: ScriptedEngine) -> AsyncIterator[App]:
-    async with running(Settings(home=tmp_path, daily_pictures=10, batch_limit=3), engine) as app:
-        yield app
-
-
-async def reply(app: App, command: str, text: str = "", **more: Any) -> Reply:
-    (update,) = await ask(app.dispatcher, invocation(command, text, **more))
-    assert isinstance(update, Reply), update
-    return update
-
-
-async def complaint(app: App, command: str, text: str = "", **more: Any) -> Failure | Refusal:
-    (update,) = await ask(app.dispatcher, invocation(command, text, **more))
-    assert isinstance(update, Failure | Refusal), update
-    return update
-
-
-async def drawn(app: App, text: str, *, who: Requester = ADA, place: Place = HERE) -> Delivery:
-    update = (await ask(app.dispatcher, invocation("imagine", text, who=who, place=place)))[-1]
-    assert isinstance(update, Delivery)
-    return update
 
 
 def entry(key: str, scope: str = HERE.scope, owner: str = ADA.key, prompt: str = "a cat") -> CacheEntry:
@@ -314,3 +280,41 @@ async def test_flags_in_a_prompt_give_way_to_options_beside_it(app: App, engine:
     await ask(app.dispatcher, invocation("imagine", "a cat --steps 9 --seed 7", options={"steps": 3}))
     (request,) = engine.orders[0].requests
     assert (request.prompt, request.steps, request.seed) == ("a cat", 3, 7)
+
+
+async def test_a_picture_in_quarantine_reaches_nobody(app: App, engine: ScriptedEngine) -> None:
+    delivery = await drawn(app, "a cat --seed 7")
+    key = delivery.pictures[0].image.key
+    engine.entries = [entry("a").model_copy(update={"key": key, "prompt": "a cat"})]
+    assert "No picture is in quarantine" in (await reply(app, "cache", "quarantine", who=MODERATOR)).text
+    await reply(app, "cache", f"quarantine {key[:16]}", who=MODERATOR)
+    (held,) = (await reply(app, "cache", "quarantine", who=MODERATOR)).data["quarantined"]
+    assert (held["key"], held["prompt"], held["actor"]) == (key, "a cat", MODERATOR.key)
+    refused = (await ask(app.dispatcher, invocation("imagine", "a cat --seed 7", who=BOB)))[-1]
+    assert isinstance(refused, Refusal)
+    assert (refused.categories, refused.appealable) == (("quarantined",), False)
+    assert "A moderator withholds this picture" in refused.text
+    assert (await ask(app.dispatcher, invocation("send", delivery.job)))[-1].kind == "refusal"
+    await drawn(app, "a cat --seed 8")
+    await drawn(app, "a cat --seed 7", place=ELSEWHERE)
+    gallery = await app.dispatcher.gallery(ADA, HERE)
+    assert await gallery.picture(delivery.job, 1) is None
+    assert "/cache release KEY" in (await complaint(app, "cache", "release abc", who=MODERATOR)).text
+    text = f"release {key[:8].upper()}"
+    assert "in quarantine here" in (await complaint(app, "cache", text, who=MODERATOR, place=ELSEWHERE)).text
+    assert "is released" in (await reply(app, "cache", text, who=MODERATOR)).text
+    await drawn(app, "a cat --seed 7")
+    actions = [line["action"] for line in (await reply(app, "moderation", "audit", who=MODERATOR)).data["entries"]]
+    assert actions == ["release", "quarantine"]
+
+
+async def test_the_operator_quarantines_everywhere(app: App, engine: ScriptedEngine) -> None:
+    key = (await drawn(app, "a cat --seed 7")).pictures[0].image.key
+    engine.entries = [entry("a").model_copy(update={"key": key})]
+    await reply(app, "cache", f"quarantine {key}", who=OPERATOR)
+    for place in (HERE, ELSEWHERE):
+        assert (await ask(app.dispatcher, invocation("imagine", "a cat --seed 7", place=place)))[-1].kind == "refusal"
+    assert len((await reply(app, "cache", "quarantine", who=MODERATOR)).data["quarantined"]) == 1
+    assert "in quarantine here" in (await complaint(app, "cache", f"release {key}", who=MODERATOR)).text
+    await reply(app, "cache", f"release {key}", who=OPERATOR)
+    await drawn(app, "a cat --seed 7")

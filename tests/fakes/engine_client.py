@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 
@@ -46,6 +47,11 @@ def picture(request: ResolvedRequest) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + request.model_dump_json().encode()
 
 
+def key_of(request: ResolvedRequest) -> str:
+    """The same for requests that differ in nothing that is seen of the picture."""
+    return hashlib.sha256(request.model_dump_json(exclude={"force", "private", "spoiler"}).encode()).hexdigest()
+
+
 class ScriptedEngine:
     """Draws every order in two steps, waiting at `gate` between them.
 
@@ -63,6 +69,9 @@ class ScriptedEngine:
         self.endings: dict[str, Ending] = {}
         self.faults: dict[str, Exception] = {}
         self.entries: list[CacheEntry] = []
+        self.files: dict[str, bytes] = {}
+        self.preview: bytes | None = None
+        """Comes with every step."""
         self.closed = False
         self._info = info
         self._stops: dict[str, asyncio.Event] = {}
@@ -86,7 +95,7 @@ class ScriptedEngine:
         stop = self._stops.setdefault(order.job, asyncio.Event())
         try:
             for index, request in enumerate(order.requests):
-                yield Progress(index=index, stage=Stage.DRAWING, step=1, steps=2)
+                yield Progress(index=index, stage=Stage.DRAWING, step=1, steps=2, preview=self.preview)
                 self.begun.set()
                 await self._wait(stop)
                 if request.prompt in self.faults:
@@ -98,12 +107,15 @@ class ScriptedEngine:
     def _end(self, index: int, request: ResolvedRequest) -> Event:
         if request.prompt in self.endings:
             return self.endings[request.prompt](index)
+        data = picture(request)
+        key = key_of(request)
+        self.files[key] = data
         return Image(
             index=index,
-            data=picture(request),
+            data=data,
             request=request,
-            key=f"{index:064x}",
-            generation_key=f"{index:064x}",
+            key=key,
+            generation_key=key,
             cached=Cached.NONE,
             seconds={"draw": 0.5},
         )
@@ -153,8 +165,14 @@ class ScriptedEngine:
         """The entry with that key."""
         return next((entry for entry in self._in(scope) if entry.key.startswith(key)), None)
 
+    async def cache_read(self, scope: str | None, key: str) -> bytes | None:
+        """The file that was delivered or put under the key."""
+        return self.files.get(key)
+
     async def cache_delete(self, scope: str | None, key: str) -> int:
-        """Remove an entry."""
+        """Remove an entry, or a file that was drawn."""
+        if self.files.pop(key, None) is not None:
+            return 1
         return self._remove([entry for entry in self._in(scope) if entry.key == key])
 
     async def cache_clear(self, scope: str | None) -> int:
@@ -177,5 +195,6 @@ class ScriptedEngine:
         return CacheCheck(checked=len(self.entries), damaged=damaged)
 
     async def verify(self, data: bytes) -> Verification:
-        """Knows nothing of files."""
-        return Verification(made_here=None, parameters=None, visible_mark=None, intact=bool(data))
+        """Knows the files that it drew."""
+        known = data in self.files.values()
+        return Verification(made_here=known, parameters=None, visible_mark=None, intact=bool(data))

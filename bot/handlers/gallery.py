@@ -1,0 +1,125 @@
+"""What a page with pictures on it needs beside commands: their files, a look at another mark, and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import aclosing
+
+from bot import grammar
+from bot.chat import Place, Requester, Role
+from bot.errors import NotAllowedError
+from bot.grammar.options import Given
+from bot.handlers.base import Context
+from bot.handlers.pictures import form
+from bot.handlers.seen import sees_pictures
+from bot.messages import say
+from bot.store.figures import Overview
+from bot.store.rows import JobRow, PictureRow
+from engine.types import EngineInfo, Image, Order, Verification
+
+MARK = "watermark"
+"""What the names of the mark's options begin with."""
+
+
+class Gallery:
+    """One person's view; made anew for every look, because roles change."""
+
+    def __init__(self, requester: Requester, place: Place, context: Context) -> None:
+        self._requester = requester
+        self._place = place
+        self._context = context
+
+    @property
+    def role(self) -> Role:
+        """What the person may do here."""
+        return self._context.role
+
+    @property
+    def _scope(self) -> str | None:
+        return None if self.role.reaches(Role.OPERATOR) else self._place.scope
+
+    async def info(self) -> EngineInfo:
+        """Models, their defaults and bounds."""
+        return await self._context.client.info()
+
+    async def jobs(self, *, limit: int, offset: int = 0) -> tuple[JobRow, ...]:
+        """The person's jobs here, the latest first."""
+        return await self._context.jobs.history(self._requester, self._place.scope, limit=limit, offset=offset)
+
+    async def picture(self, given: str, number: int) -> bytes | None:
+        """The file of a picture, number from 1; None where the person doesn't see it or it is no longer kept."""
+        found = await self._found(given, number)
+        if found is None or found[1].key is None or found[1].deleted is not None:
+            return None
+        if await self._context.moderation.withholds(found[0].place, found[1].key, found[1].generation_key or ""):
+            return None
+        return await self._context.client.cache_read(None, found[1].key)
+
+    async def entry(self, key: str) -> bytes | None:
+        """A file of the cache, for moderators; None if it isn't one of their community's.
+
+        Raises:
+            NotAllowedError: the person is no moderator here.
+        """
+        self._require_moderator()
+        return await self._context.client.cache_read(self._scope, key)
+
+    async def marked(self, given: str, number: int, mark: Mapping[str, Given]) -> Image | None:
+        """A picture with another visible mark, from the cache alone; None where that isn't possible.
+
+        Args:
+            given: the job.
+            number: which of its pictures, from 1.
+            mark: the mark's options by field name; those left out are as the operator set them.
+
+        Raises:
+            BadInputError: an option is out of bounds.
+            NotAllowedError: the person may not have the picture without a mark that can be seen.
+        """
+        asked = await form(self._requester, self._place, given, number, self._context)
+        if asked is None:
+            return None
+        plain = {name: value for name, value in asked.model_dump(exclude_unset=True).items() if MARK not in name}
+        asked = asked.model_validate(
+            plain | grammar.from_options({"prompt": "-", **mark}).model_dump(include=set(mark))
+        )
+        resolved = grammar.resolve(
+            asked,
+            await self.info(),
+            self._context.settings,
+            draw_seed=self._context.draw_seed,
+            may_unmark=self._context.settings.unmarked or self.role.reaches(Role.MODERATOR),
+            locale=self._requester.locale,
+        )
+        order = Order(
+            job=f"look-{self._context.draw_seed():08x}",
+            requests=(resolved,),
+            scope=self._place.scope,
+            owner=self._requester.key,
+            hits_only=True,
+        )
+        async with aclosing(self._context.client.generate(order)) as events:
+            return next(iter([event async for event in events if isinstance(event, Image)]), None)
+
+    async def verify(self, data: bytes) -> Verification:
+        """What a file tells of its making."""
+        return await self._context.client.verify(data)
+
+    async def overview(self, since: float) -> Overview:
+        """Figures for moderators, since a moment in seconds since 1970.
+
+        Raises:
+            NotAllowedError: the person is no moderator here.
+        """
+        self._require_moderator()
+        return await self._context.jobs.overview(self._scope, since=since)
+
+    def _require_moderator(self) -> None:
+        if not self.role.reaches(Role.MODERATOR):
+            raise NotAllowedError(say("role.moderator", self._requester.locale, command="/cache"))
+
+    async def _found(self, given: str, number: int) -> tuple[JobRow, PictureRow] | None:
+        job = await self._context.jobs.get(given)
+        if job is None or not sees_pictures(job, self._requester, self._place, self._context):
+            return None
+        return next(((job, picture) for picture in job.pictures if picture.index == number - 1), None)
