@@ -14,7 +14,8 @@ from bot.chat import Place, Requester, Role
 from bot.clock import Clock, SystemClock
 from bot.errors import BannedError, NotAllowedError, NotFoundError
 from bot.store import Store
-from bot.store.rows import EVERYWHERE, AuditEntry, Ban
+from bot.store.rows import EVERYWHERE, AuditEntry, Ban, Quarantined
+from engine.types import CacheEntry
 
 
 class Moderation:
@@ -22,6 +23,7 @@ class Moderation:
 
     def __init__(self, store: Store, *, operators: Iterable[str] = (), clock: Clock | None = None) -> None:
         self._people = store.people
+        self._quarantine = store.quarantine
         self._operators = frozenset(operators)
         self._clock = clock or SystemClock()
 
@@ -143,6 +145,38 @@ class Moderation:
         """
         await self.require(actor, place, Role.MODERATOR, "/audit")
         return await self._people.audit(place.scope, limit=limit, offset=offset)
+
+    async def quarantine(self, actor: Requester, place: Place, picture: CacheEntry, *, everywhere: bool) -> None:
+        """Let nobody in the place's community have a picture, or nobody anywhere; the caller checks who may."""
+        scope = EVERYWHERE if everywhere else place.scope
+        held = Quarantined(
+            key=picture.key,
+            scope=scope,
+            owner=picture.owner,
+            prompt=picture.prompt,
+            actor=actor.key,
+            created=self._clock.now(),
+        )
+        await self._quarantine.put(held, self._entry(actor, "quarantine", picture.key, place.scope))
+
+    async def quarantined(self, scope: str | None, *, limit: int = 20) -> tuple[Quarantined, ...]:
+        """Pictures that are withheld in a scope, the latest first; None is everywhere."""
+        return await self._quarantine.list(scope, limit=limit)
+
+    async def withholds(self, place: Place, *keys: str) -> bool:
+        """Whether a picture with one of these keys is withheld in the place's community."""
+        return await self._quarantine.holds(place.scope, *keys)
+
+    async def release(self, actor: Requester, place: Place, key: str, scope: str | None) -> int:
+        """Let a picture go again, named by its key or the beginning of it; returns how many keys that was.
+
+        Raises:
+            NotFoundError: nothing of that scope is withheld under it.
+        """
+        released = await self._quarantine.release(key, scope, self._entry(actor, "release", key, place.scope))
+        if not released:
+            raise NotFoundError(messages.say("cache.not_withheld", actor.locale, given=messages.quote(key)))
+        return released
 
     async def record(self, actor: Requester, action: str, target: str, scope: str, detail: str = "") -> None:
         """Write down something a moderator did that has no method here, such as deleting a picture."""

@@ -15,8 +15,20 @@ from bot.store.rows import Figures
 from engine.types import Value
 
 
+class Limits(Value):
+    """What a community adds to the operator's limits; 0 is no limit."""
+
+    person: int = 0
+    """Pictures a day of one person there."""
+    community: int = 0
+    """Pictures a day of all its people together."""
+
+
+NO_LIMITS = Limits()
+
+
 class Usage(Value):
-    """What a person has used of today's pictures."""
+    """What a person has used of today's pictures, by the limit that leaves them the fewest."""
 
     used: int
     limit: int | None
@@ -26,23 +38,28 @@ class Usage(Value):
 
 
 class Quota:
-    """Counts by person over all communities; operators are counted, but never stopped."""
+    """Counts by person over all communities and by community; operators are counted, but never stopped."""
 
     def __init__(self, store: Store, settings: Settings, *, clock: Clock | None = None) -> None:
         self._store = store
         self._limit = settings.daily_pictures
+        self._community_limit = settings.community_pictures
         self._cooldown = settings.cooldown
         self._operators = frozenset(settings.operators)
         self._clock = clock or SystemClock()
 
-    async def usage(self, requester: Requester) -> Usage:
-        """What a person has used today, and what they may use."""
+    async def usage(self, requester: Requester, scope: str | None = None, limits: Limits = NO_LIMITS) -> Usage:
+        """What a person has used today, and what they may use; with a `scope`, by that community's limits too."""
         now = self._clock.now()
-        limit = None if self._limit == 0 or self._is_exempt(requester) else self._limit
         used = await self._store.people.used(requester.key, utc_day(now))
-        return Usage(used=used, limit=limit, resets_in=_until_tomorrow(now))
+        pairs = [(used, self._limit)]
+        if scope is not None and limits.person:
+            pairs.append((await self._store.people.used(requester.key, utc_day(now), scope), limits.person))
+        bounded = [] if self._is_exempt(requester) else [(used, limit) for used, limit in pairs if limit]
+        shown = min(bounded, key=lambda pair: pair[1] - pair[0], default=(used, None))
+        return Usage(used=shown[0], limit=shown[1], resets_in=_until_tomorrow(now))
 
-    def judge(self, requester: Requester, pictures: int, figures: Figures) -> None:
+    def judge(self, requester: Requester, pictures: int, figures: Figures, limits: Limits = NO_LIMITS) -> None:
         """Compare a new job with the figures that were read in the transaction which will charge it.
 
         Raises:
@@ -52,19 +69,14 @@ class Quota:
             return
         now = self._clock.now()
         self._judge_cooldown(figures, now, requester.locale)
-        if self._limit == 0 or figures.used_today + pictures <= self._limit:
-            return
-        left = self._limit - figures.used_today
-        again = messages.duration(_until_tomorrow(now), requester.locale)
-        if left <= 0:
-            sentence = messages.say(
-                "limit.daily", requester.locale, used=figures.used_today, limit=self._limit, duration=again
-            )
-        else:
-            sentence = messages.say(
-                "limit.daily_batch", requester.locale, asked=pictures, left=left, limit=self._limit, duration=again
-            )
-        raise LimitError(sentence)
+        communal = min((limit for limit in (self._community_limit, limits.community) if limit), default=0)
+        for kind, used, limit in (
+            ("daily", figures.used_today, self._limit),
+            ("daily_here", figures.used_here, limits.person),
+            ("community", figures.used_by_community, communal),
+        ):
+            if limit and pictures and used + pictures > limit:
+                raise LimitError(_exceeded(kind, used, limit, pictures, requester.locale, now))
 
     def _is_exempt(self, requester: Requester) -> bool:
         return requester.role is Role.OPERATOR or requester.key in self._operators
@@ -75,6 +87,14 @@ class Quota:
         if 0 <= since < self._cooldown:
             wait = messages.duration(self._cooldown - since, locale)
             raise LimitError(messages.say("limit.cooldown", locale, duration=wait))
+
+
+def _exceeded(kind: str, used: int, limit: int, asked: int, locale: str, now: float) -> str:
+    """The sentence on a day's limit that a job doesn't fit into any more."""
+    again = messages.duration(_until_tomorrow(now), locale)
+    if used >= limit:
+        return messages.say(f"limit.{kind}", locale, used=used, limit=limit, duration=again)
+    return messages.say(f"limit.{kind}_batch", locale, asked=asked, left=limit - used, limit=limit, duration=again)
 
 
 def _until_tomorrow(now: float) -> float:

@@ -6,6 +6,7 @@ the environment wins. Nested values are written `EASEL_TOXICITY__THREAT=0.6`, li
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Annotated, Literal
@@ -16,13 +17,14 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings import SettingsError as UnreadableError
 
 from bot.errors import SettingsError
+from engine.rental import RentalSettings
 from engine.settings import EngineSettings
 
 Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0.0)]
 TOML_FILE = "easel.toml"
 PROMPT_SLOT = "{prompt}"
-FOR_SCRIPTS = frozenset({"EASEL_GPU", "EASEL_PYTHON"})
+FOR_SCRIPTS = frozenset({"EASEL_CHROMIUM", "EASEL_GPU", "EASEL_PYTHON"})
 """Variables that scripts/ read; they are no settings."""
 
 
@@ -78,6 +80,10 @@ class Settings(EngineSettings, BaseSettings):
     )
 
     engine: Literal["local", "modal"] = Field(default="local", description="Where pictures are drawn.")
+    modal: RentalSettings = Field(default=RentalSettings(), description="The deployment on Modal.")
+    monthly_budget: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="Dollars for GPUs in a month (UTC); once they are spent, only the cache answers."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least urgent log line."
     )
@@ -90,6 +96,12 @@ class Settings(EngineSettings, BaseSettings):
     daily_pictures: Count = Field(
         default=100, description="Pictures a person may ask for in a day (UTC); 0 is no limit."
     )
+    community_pictures: Count = Field(
+        default=0, description="Pictures that one community's people may ask for in a day (UTC); 0 is no limit."
+    )
+    history_days: Count = Field(
+        default=0, description="Days after which ended jobs and counts of use are forgotten; 0 keeps them for ever."
+    )
     cooldown: Seconds = Field(default=0.0, description="Seconds between a person's commands.")
     running_per_person: Annotated[int, Field(ge=1)] = Field(default=1, description="Jobs of one person drawn at once.")
     waiting_per_person: Annotated[int, Field(ge=1)] = Field(default=5, description="Jobs of one person in the queue.")
@@ -101,12 +113,40 @@ class Settings(EngineSettings, BaseSettings):
     operators: tuple[str, ...] = Field(default=(), description="Operators, as `platform:id`.")
 
     discord_token: SecretStr | None = Field(default=None, description="Bot token; starts the Discord adapter.")
+    discord_public_key: Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$")] | None = Field(
+        default=None, description="The app's public key; checks interactions by HTTP, on Modal."
+    )
     discord_api: str = Field(default="https://discord.com/api/v10", description="Base address of Discord's API.")
     discord_gateway: str = Field(default="wss://gateway.discord.gg/", description="Address of Discord's gateway.")
     slack_bot_token: SecretStr | None = Field(default=None, description="`xoxb-` token of the Slack app.")
     slack_app_token: SecretStr | None = Field(default=None, description="`xapp-` token; starts Socket Mode.")
+    slack_http: bool = Field(default=False, description="Take Slack's events by HTTP instead of Socket Mode.")
+    slack_http_host: str = Field(default="127.0.0.1", description="Address that HTTP mode listens on, behind a proxy.")
+    slack_http_port: Annotated[int, Field(ge=1, le=65535)] = Field(
+        default=3000, description="Port that HTTP mode listens on."
+    )
     slack_signing_secret: SecretStr | None = Field(default=None, description="Checks requests in HTTP mode.")
+    slack_client_id: str | None = Field(default=None, description="With its secret: many workspaces may install.")
+    slack_client_secret: SecretStr | None = Field(default=None, description="Secret of the Slack app's client id.")
+    slack_redirect_uri: str | None = Field(
+        default=None, description="Public address of `/slack/oauth_redirect`; needed where the app lists several."
+    )
+    slack_moderators: tuple[str, ...] = Field(
+        default=(), description="Moderators beside a workspace's admins, as `TEAM/USER` ids."
+    )
     slack_api: str = Field(default="https://slack.com/api/", description="Base address of Slack's Web API.")
+    web_port: Annotated[int, Field(ge=1, le=65535)] | None = Field(
+        default=None, description="Port of the web page; off when unset."
+    )
+    web_host: str = Field(default="127.0.0.1", description="Address that the web page listens on.")
+    web_url: Annotated[str, Field(pattern=r"^https?://[^/\s?#]+/?$")] | None = Field(
+        default=None,
+        description="Where people reach the web page, such as `https://easel.example.org`; set it behind a proxy.",
+    )
+    web_guests: bool = Field(default=False, description="Let people use the web page without an account.")
+    web_guest_pictures: Count = Field(
+        default=10, description="Pictures a day that guests may ask for from one address."
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -125,6 +165,25 @@ class Settings(EngineSettings, BaseSettings):
         """The bot's database."""
         return self.home / "easel.db"
 
+    def carried(self) -> dict[str, str]:
+        """What was set here, as the environment of another machine; without secrets and this machine's own.
+
+        Secrets reach a machine on Modal as Modal's secrets.
+        """
+        places = {"home", "toxicity_folder", "c2pa_certificate", "c2pa_key"}
+        own = places | {"engine", "device", "precision", "threads", "offload", "metrics_port", "log_json"}
+        told = self.model_dump(mode="json", exclude_unset=True, exclude_none=True, exclude=own | _secrets())
+        return {f"EASEL_{name.upper()}": _told(value) for name, value in told.items()}
+
+
+def _secrets() -> set[str]:
+    return {name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
+
+
+def _told(value: object) -> str:
+    """A value as it is written in the environment."""
+    return value if isinstance(value, str) else json.dumps(value)
+
 
 def load() -> Settings:
     """Read the settings.
@@ -132,6 +191,8 @@ def load() -> Settings:
     Raises:
         SettingsError: a setting is unknown, unreadable or out of bounds; the sentence names each one.
     """
+    if Path(TOML_FILE).is_dir():
+        raise SettingsError(f"The file {TOML_FILE} can't be read: it is a folder; rename it, or put the settings in it.")
     try:
         return Settings()
     except ValidationError as error:
