@@ -2,7 +2,8 @@
 
 The sentences themselves are data: one file a language in `bot/languages`, all with the same keys and holes. `say`
 fills one in; the functions below it build the answers that take more than that. Everything is plain text: mentions
-and markup are the adapters' business. A locale that is not offered falls back to its language, then to English.
+and markup are the adapters' business. A locale that is not offered falls back to its language, then to another country's
+form of it, then to English.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from engine.types import Cached, Image, ImageRequest, Layer, Note, Progress, Stage
+from engine.types import BLOCKED_WORD, Cached, Image, ImageRequest, Layer, Note, Progress, Stage
 
 ENGLISH = "en"
 SHOWN = 40
@@ -27,22 +28,35 @@ MAX_ALT = 1024
 BAR = 12
 HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 """Unicode categories that are shown escaped: they could move the cursor, turn the line around or hide."""
+QUARANTINED = "quarantined"
+"""The category of pictures that a moderator withholds."""
+SPECIAL = (BLOCKED_WORD, QUARANTINED)
+"""Categories whose refusals have a sentence of their own."""
 NUMBER = re.compile(r"-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)")
 JOINERS = "\u200c\u200d"
 """Format characters that Persian, Indic scripts and emoji need, and that do no harm."""
 
 
 class _Filler(string.Formatter):
-    """Fills holes; `{n:one|many}` chooses by number, and # stands for the number."""
+    """Fills holes; `{n:one|many}` chooses by number, and # stands for the number.
+
+    Args:
+        singular: numbers that take the first form in this language.
+    """
+
+    def __init__(self, *singular: int) -> None:
+        self._singular = singular
 
     def format_field(self, value: Any, format_spec: str) -> str:  # noqa: ANN401  (the signature of string.Formatter)
         if "|" not in format_spec:
             return str(super().format_field(value, format_spec))
         one, many = format_spec.split("|")
-        return (one if value == 1 else many).replace("#", str(value))
+        return (one if value in self._singular else many).replace("#", str(value))
 
 
-FILLER = _Filler()
+FILLER = _Filler(1)
+FILLERS = {"fr": _Filler(0, 1), "pt-BR": _Filler(0, 1)}
+"""Locales with a rule of their own: a French or Brazilian zero is singular (Unicode CLDR, plural rules)."""
 
 
 @cache
@@ -61,10 +75,12 @@ def catalogue(locale: str) -> dict[str, str]:
 
 @cache
 def language(locale: str) -> str:
-    """The offered locale that serves this one best: `pt-BR`, then `pt`, then English."""
+    """The offered locale that serves this one best: for `pt-PT` itself, then `pt`, then any `pt-…`, then English."""
     known = {name.casefold(): name for name in offered()}
     wanted = locale.casefold().replace("_", "-")
-    return known.get(wanted) or known.get(wanted.partition("-")[0]) or ENGLISH
+    spoken = wanted.partition("-")[0]
+    related = (name for key, name in known.items() if key.partition("-")[0] == spoken)
+    return known.get(wanted) or known.get(spoken) or next(related, ENGLISH)
 
 
 def say(key: str, locale: str = ENGLISH, /, **values: object) -> str:
@@ -73,7 +89,8 @@ def say(key: str, locale: str = ENGLISH, /, **values: object) -> str:
     Raises:
         KeyError: there is no such sentence, or a hole is left open; both are faults of the caller.
     """
-    return FILLER.format(catalogue(language(locale))[key], **values)
+    chosen = language(locale)
+    return FILLERS.get(chosen, FILLER).format(catalogue(chosen)[key], **values)
 
 
 def printable(text: str, keep: str = "") -> str:
@@ -124,6 +141,11 @@ def bytes_text(size: int) -> str:
     return f"{amount:.1f} GiB"
 
 
+def dollars(amount: float) -> str:
+    """Money, in cents; less than a dollar in tenths of one."""
+    return f"${amount:.2f}" if amount >= 1 or not amount else f"${amount:.3f}"
+
+
 def queued(job: str, pictures: int, position: int, eta_seconds: float | None = None, locale: str = ENGLISH) -> str:
     """The job is accepted, and its place in the queue."""
     key = "queued.waiting" if position else "queued.next"
@@ -153,7 +175,8 @@ def _eta(seconds: float | None, locale: str) -> str:
 def refusal(layer: Layer, categories: Sequence[str], index: int = 0, pictures: int = 1, locale: str = ENGLISH) -> str:
     """Which layer refused a picture, why, and what the person can do."""
     named = listed(categories) or say("refusal.unnamed", locale)
-    return _numbered(say(f"refusal.{layer}", locale, categories=named), index, pictures, locale)
+    special = next((category for category in SPECIAL if category in categories), layer)
+    return _numbered(say(f"refusal.{special}", locale, categories=named), index, pictures, locale)
 
 
 def failure(sentence: str, index: int = 0, pictures: int = 1, locale: str = ENGLISH) -> str:
@@ -183,9 +206,10 @@ def banned(reason: str, seconds_left: float | None, locale: str = ENGLISH) -> st
 def caption(image: Image, locale: str = ENGLISH) -> str:
     """The quiet line under a picture: what it takes to get it again, and what it took to make."""
     request = image.request
+    width, height = request.output_size
     parts = [
         say("caption.seed", locale, seed=request.seed),
-        say("caption.size", locale, width=request.width, height=request.height),
+        say("caption.size", locale, width=width, height=height),
         say("caption.steps", locale, steps=request.steps),
         shorten(request.model, SHOWN),
         *([shorten(request.style, SHOWN)] if request.style else []),
@@ -212,6 +236,11 @@ def option_help(name: str, locale: str = ENGLISH) -> str:
     field = ImageRequest.model_fields.get(name)
     fallback = field.description if field else None
     return catalogue(language(locale)).get(f"option.{name}") or fallback or ""
+
+
+def setting_help(name: str, locale: str = ENGLISH) -> str:
+    """What a community's setting does."""
+    return say(f"setting_help.{name}", locale)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], locale: str = ENGLISH, width: int = 48) -> str:

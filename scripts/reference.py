@@ -14,8 +14,10 @@ from typer.core import TyperCommand, TyperGroup
 
 from bot import messages
 from bot.cli.main import app
+from bot.community import Community
 from bot.grammar import OPTIONS, Option
-from bot.handlers import cache, moderation
+from bot.grammar.community import NAMES
+from bot.handlers import cache, communities, moderation
 from bot.handlers.base import Command
 from bot.handlers.table import COMMANDS
 from bot.settings import SHIPPED_STYLES, Settings
@@ -171,6 +173,13 @@ def chat() -> str:
     return table(("Command", "For", "What it does"), rows)
 
 
+def community() -> str:
+    """What moderators may set for their community."""
+    defaults = Community().model_dump(mode="json")
+    rows = ((code(name), communities.readable(defaults[name], "en"), messages.setting_help(name)) for name in NAMES)
+    return table(("Setting", "Default", "What it does"), rows)
+
+
 def actions(rows: Mapping[str, Command]) -> str:
     """What a command with several actions can do."""
     return table(("Command", "For"), ((code(row.usage), row.role.value) for row in rows.values()))
@@ -184,6 +193,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "chat": chat,
     "cache": lambda: actions(cache.ACTIONS),
     "moderation": lambda: actions(moderation.ACTIONS),
+    "community": community,
 }
 
 

@@ -16,9 +16,22 @@ from rich.text import Text
 
 from bot import messages
 from bot.adapters.base import Answers
-from bot.chat import Delivery, Invocation, Place, Reply, Requester, Role, Update
+from bot.chat import (
+    MAX_ATTACHMENT,
+    Attachment,
+    Delivery,
+    Invocation,
+    Notice,
+    Place,
+    Refusal,
+    Removed,
+    Reply,
+    Requester,
+    Role,
+    Update,
+)
 from bot.dispatch import Dispatcher
-from bot.errors import DeliveryError
+from bot.errors import BadInputError, DeliveryError
 from bot.files import write_whole
 
 PLATFORM = "console"
@@ -26,6 +39,7 @@ OPERATOR = Requester(platform=PLATFORM, id="operator", role=Role.OPERATOR)
 """Whoever has a shell on the machine owns the installation."""
 HERE = Place(platform=PLATFORM, workspace="local", channel="terminal")
 QUIT = "quit"
+ATTACH = "attach"
 CHUNK = 65_536
 PROGRESS_SECONDS = 1.0
 EXAMPLE = "/imagine a red apple"
@@ -35,6 +49,7 @@ class Console:
     """The adapter: several jobs at once, each line of an answer headed by its job.
 
     Commands are carried out in the order of their lines: the next one is read when the last has its first answer.
+    A file goes with a command when `/attach FILE` stands before it.
     Pictures are written to `folder` as `<job>-<n>.png`. After the end of the input, or `/quit`, it waits for the jobs
     that it answers.
     """
@@ -67,6 +82,7 @@ class Console:
         self._requester = requester
         self._new_event = new_event
         self._pace = progress_seconds
+        self._attached: tuple[Attachment, ...] = ()
 
     async def run(self, dispatcher: Dispatcher) -> None:
         """Take commands until the input ends, or until cancelled."""
@@ -78,6 +94,8 @@ class Console:
                     break
                 if command is None:
                     self._screen.line(messages.say("input.not_a_command", example=EXAMPLE))
+                elif command == ATTACH:
+                    await self._attach(text)
                 else:
                     answered = asyncio.Event()
                     updates = dispatcher.handle(self._invocation(command, text))
@@ -86,13 +104,24 @@ class Console:
             if answers:
                 self._screen.aside(messages.say("console.waiting"))
 
+    async def _attach(self, path: str) -> None:
+        try:
+            file = await asyncio.to_thread(attachment, Path(path))
+        except BadInputError as error:
+            self._screen.line(error.sentence)
+        else:
+            self._attached += (file,)
+            self._screen.line(messages.say("attachment.attached", name=messages.quote(file.name)))
+
     def _invocation(self, command: str, text: str) -> Invocation:
+        attached, self._attached = self._attached, ()
         return Invocation(
             event=self._new_event(),
             command=command,
             requester=self._requester,
             place=HERE,
             text=text,
+            attachments=attached,
             reply_to=str(self._folder.absolute()),
         )
 
@@ -127,9 +156,18 @@ class ConsoleSurface:
         self._folder = folder
 
     async def show(self, update: Update) -> None:
-        """Write an update as lines."""
-        if not isinstance(update, Delivery):
-            self._screen.line(update.text, None if isinstance(update, Reply) else update.job)
+        """Write an update as lines; what others have as buttons stands there as commands."""
+        if isinstance(update, Delivery):
+            return
+        if isinstance(update, Removed):
+            await asyncio.to_thread(_unlink, update)
+        self._screen.line(update.text, None if isinstance(update, Reply) else update.job)
+        if isinstance(update, Refusal) and update.appealable:
+            appeal = f"/appeal {update.job} {(update.index or 0) + 1}"
+            self._screen.line(messages.say("console.appeal", command=appeal), update.job)
+        elif isinstance(update, Notice):
+            for button in update.buttons:
+                self._screen.line(f"{button.label}: /{button.command} {button.text}", update.job)
 
     async def send(self, delivery: Delivery) -> str:
         """Save the pictures, and say where."""
@@ -140,7 +178,8 @@ class ConsoleSurface:
                 messages.say("failure.unwritable", folder=self._folder, reason=error.strerror)
             ) from error
         for picture, path in zip(delivery.pictures, self._paths(delivery), strict=True):
-            text = "\n".join((messages.say("console.saved", path=path), picture.caption, *picture.notes))
+            saved = messages.say("console.saved_spoiler" if picture.spoiler else "console.saved", path=path)
+            text = "\n".join((saved, picture.caption, *picture.notes))
             self._screen.line(text, delivery.job)
         return self._id(delivery)
 
@@ -162,6 +201,34 @@ class ConsoleSurface:
     def _is_saved(self, delivery: Delivery) -> bool:
         pairs = zip(delivery.pictures, self._paths(delivery), strict=True)
         return all(path.is_file() and path.read_bytes() == picture.image.data for picture, path in pairs)
+
+
+def _unlink(update: Removed) -> None:
+    """Remove the files of deleted pictures, wherever they were saved; other files stay."""
+    for sent in update.messages:
+        kept = {f"{update.job}-{index + 1}" for index in sent.left}
+        for path in map(Path, sent.message.split(os.pathsep)):
+            if sent.place.platform == PLATFORM and path.stem.startswith(update.job) and path.stem not in kept:
+                path.unlink(missing_ok=True)
+
+
+def attachment(path: Path) -> Attachment:
+    """A file of this machine as one that came with a command. Blocks.
+
+    Raises:
+        BadInputError: it can't be read, or is too large.
+    """
+    given = messages.quote(path.name)
+    try:
+        with path.expanduser().open("rb") as file:
+            data = file.read(MAX_ATTACHMENT + 1)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = (getattr(error, "strerror", None) or "unreadable").lower()
+        raise BadInputError(messages.say("attachment.missing", given=given, reason=reason)) from error
+    if len(data) > MAX_ATTACHMENT:
+        limit = messages.bytes_text(MAX_ATTACHMENT)
+        raise BadInputError(messages.say("attachment.too_large", given=given, limit=limit))
+    return Attachment(name=path.name, media_type="application/octet-stream", data=data)
 
 
 async def noticing(updates: AsyncGenerator[Update, None], first: asyncio.Event) -> AsyncGenerator[Update, None]:

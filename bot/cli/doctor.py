@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,9 +13,9 @@ from typing import Literal
 
 from bot import settings as settings_module
 from bot.app import connect
-from bot.cli import tokens
-from bot.errors import BotError, DatabaseError, SettingsError
-from bot.messages import bytes_text, listed, say
+from bot.cli import discord, tokens
+from bot.errors import BadInputError, BotError, DatabaseError, SettingsError
+from bot.messages import bytes_text, listed, quote, say
 from bot.settings import Settings
 from bot.store import Store
 from engine.errors import EngineError
@@ -62,13 +62,31 @@ async def examine() -> AsyncIterator[Check]:
         return
     unknown = settings_module.unknown_variables()
     yield _found("settings", "note" if unknown else "ok", names=listed(unknown))
+    for check in _styles(settings):
+        yield check
     yield await asyncio.to_thread(_home, settings.home)
     yield await _database(settings.database)
     yield _extras(settings)
     async for check in _engine(settings):
         yield check
-    yield await _token("discord", settings)
+    discord_token = await _token("discord", settings)
+    yield discord_token
+    if discord_token.state == "ok" and settings.discord_token is not None:
+        for name, values in await discord.findings(settings):
+            kind, _, state = name.rpartition("_")
+            yield _found(f"discord_{kind}", "wrong" if state == "wrong" else "note", mend=True, **values)
     yield await _token("slack", settings)
+
+
+def _styles(settings: Settings) -> Iterator[Check]:
+    """Whether every style's options are options of a picture; one that isn't would stop everybody who chooses it."""
+    from bot.grammar import from_options
+
+    for name, style in settings.styles.items():
+        try:
+            from_options({"prompt": "-", **style.options})
+        except BadInputError as error:
+            yield _found("style", "wrong", mend=True, name=quote(name), reason=error.sentence)
 
 
 def _home(home: Path) -> Check:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bot.chat import Delivery, Invocation, Picture, Update
+from bot.chat import Attachment, Delivery, Invocation, Picture, Update
 from bot.cli import files
 from bot.cli.options import Folder, Json, Output, Values, given, with_request_options
 from bot.cli.outcome import Outcome
 from bot.cli.session import installation, invocation, put, run
 from bot.cli.view import View, tell, view
 from bot.errors import BadInputError, BotError, DeliveryError
+from bot.grammar.changes import SEPARATOR, UPSCALE, VARIATIONS
 from bot.messages import quote, say
 
 if TYPE_CHECKING:
@@ -31,6 +32,16 @@ def imagine(
     prompt: Annotated[list[str], typer.Argument(metavar="PROMPT", help="What the picture should show.")],
     *,
     output: Output = None,
+    image: Annotated[str | None, typer.Option("--image", metavar="FILE", help="An image to start from.")] = None,
+    variation: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--variation",
+            metavar="SEED:STRENGTH",
+            help="Lead the picture towards another seed's, by a strength up to 1; may be given several times.",
+        ),
+    ] = None,
+    upscale: Annotated[bool, typer.Option("--upscale", help="Draw the picture over at twice its size.")] = False,
     as_json: Json = False,
     **options: str | bool | None,
 ) -> int:
@@ -40,7 +51,9 @@ def imagine(
     """
     file = None if output is None else files.checked_file(output)
     folder = Path() if file else files.checked_folder(".")
-    call = invocation("imagine", {"prompt": " ".join(prompt), **given(options)})
+    attached = () if image is None else (_attachment(image),)
+    changes: Values = {UPSCALE: upscale, VARIATIONS: SEPARATOR.join(variation or ())}
+    call = invocation("imagine", {"prompt": " ".join(prompt), **given(options), **changes}, attached)
     outcome = run(_draw(call, lambda picture: file or files.free_name(folder, picture.file_name), pictures=1))
     if as_json:
         put(outcome.single())
@@ -69,6 +82,12 @@ def batch(
     else:
         tell(outcome)
     return outcome.code
+
+
+def _attachment(name: str) -> Attachment:
+    from bot.adapters.console import attachment
+
+    return attachment(Path(name))
 
 
 def _read(given_name: str) -> str:

@@ -14,7 +14,7 @@ import structlog
 import typer
 
 from bot import logs
-from bot.cli import draw, slack, storage, system
+from bot.cli import discord, draw, slack, storage, system, web
 from bot.cli.outcome import Exit, PictureOutcome
 from bot.cli.session import put
 from bot.errors import BotError, SettingsError, UserError
@@ -34,7 +34,9 @@ app.command("batch")(draw.batch)
 app.command("chat")(system.chat)
 app.command("serve")(system.serve)
 app.add_typer(storage.app, name="cache")
+app.add_typer(discord.app, name="discord")
 app.add_typer(slack.app, name="slack")
+app.add_typer(web.app, name="web")
 app.command("fetch")(system.fetch)
 app.command("verify")(system.verify)
 app.command("doctor")(system.doctor)

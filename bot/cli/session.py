@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
-from bot.chat import Invocation, Place, Requester, Role
+from bot.chat import Attachment, Invocation, Place, Requester, Role
 from bot.cli.outcome import Exit
 from bot.errors import SettingsError
 from bot.messages import say
@@ -39,9 +39,16 @@ LINGER_SECONDS = 0.5
 """What an idle thread may need to end."""
 
 
-def invocation(command: str, options: Values) -> Invocation:
+def invocation(command: str, options: Values, attachments: tuple[Attachment, ...] = ()) -> Invocation:
     """A command of the person at the terminal."""
-    return Invocation(event=uuid.uuid4().hex, command=command, requester=OPERATOR, place=HERE, options=options)
+    return Invocation(
+        event=uuid.uuid4().hex,
+        command=command,
+        requester=OPERATOR,
+        place=HERE,
+        options=options,
+        attachments=attachments,
+    )
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

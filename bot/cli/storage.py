@@ -69,6 +69,22 @@ def purge_user(person: Person, *, as_json: Json = False) -> int:
     return run(_ask("purge-user", person, as_json=as_json))
 
 
+@app.command("quarantine")
+def quarantine(
+    key: Annotated[str, typer.Argument(help="Key of the picture; without one, list those.", show_default=False)] = "",
+    *,
+    as_json: Json = False,
+) -> int:
+    """Withhold a picture from everybody, or list those that are withheld."""
+    return run(_ask("quarantine", key, as_json=as_json))
+
+
+@app.command("release")
+def release(key: Key, *, as_json: Json = False) -> int:
+    """Let a picture out of quarantine."""
+    return run(_ask("release", key, as_json=as_json))
+
+
 @app.command("verify")
 def verify(*, as_json: Json = False) -> int:
     """Read every file and compare its checksum; damaged ones are put in quarantine."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -16,9 +15,8 @@ from bot.cli.outcome import Exit
 from bot.cli.session import installation, prepared, put, run
 from bot.cli.view import fetching
 from bot.errors import BadInputError, BotError, SettingsError
-from bot.messages import listed, quote, say, shorten
+from bot.messages import listed, quote, say
 from engine.errors import EngineError
-from engine.types import Verification
 
 MAX_FILE = 100_000_000
 """Bytes of a picture that `verify` reads."""
@@ -35,10 +33,15 @@ def chat(
     return run(_chat(checked_folder(save)))
 
 
-def serve() -> int:
+def serve(
+    *,
+    slack_http: Annotated[
+        bool, typer.Option("--slack-http", help="Take Slack's events by HTTP, behind a proxy, instead of Socket Mode.")
+    ] = False,
+) -> int:
     """Serve every chat that is set up, until Ctrl-C or SIGTERM."""
     try:
-        return run(_serve())
+        return run(_serve(slack_http=slack_http))
     except (KeyboardInterrupt, asyncio.CancelledError):
         return Exit.DELIVERED
 
@@ -93,27 +96,16 @@ async def _doctor(*, as_json: bool) -> int:
 
 
 async def _verify(data: bytes, *, as_json: bool) -> int:
+    from bot.handlers.verify import told
+
     async with installation() as running:
         found = await running.client.verify(data)
     if as_json:
         put(found.model_dump(mode="json"))
     else:
-        for line in _told(found):
+        for line in told(found):
             typer.echo(line)
     return Exit.DELIVERED if found.intact else Exit.UNWELL
-
-
-def _told(found: Verification) -> Iterator[str]:
-    """What a verification says, a sentence a line."""
-    if not found.intact:
-        yield say("cli.damaged")
-        return
-    yield say("cli.intact")
-    if found.made_here is not None:
-        yield say("cli.made_here" if found.made_here else "cli.not_made_here")
-    yield say("cli.mark", mark=quote(found.visible_mark)) if found.visible_mark else say("cli.no_mark")
-    for name, value in (found.parameters or {}).items():
-        yield f"  {name}: {shorten(str(value), 200)}"
 
 
 def _content(file: str) -> bytes:
@@ -142,10 +134,12 @@ async def _chat(folder: Path) -> int:
     return Exit.DELIVERED
 
 
-async def _serve() -> int:
+async def _serve(*, slack_http: bool) -> int:
     from bot import app
 
     settings = prepared(console_log=True)
+    if slack_http:
+        settings = settings.model_copy(update={"slack_http": True})
     adapters = app.adapters(settings)
     if not adapters:
         raise SettingsError(say("cli.nothing_to_serve"))

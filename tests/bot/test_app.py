@@ -48,11 +48,6 @@ async def test_without_a_port_nothing_listens(tmp_path: Path, free_port: int) ->
             socket.create_connection(("127.0.0.1", free_port), timeout=5)
 
 
-async def test_an_engine_that_does_not_exist_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="EASEL_ENGINE=modal"):
-        app.connect(Settings(home=tmp_path, engine="modal"))
-
-
 async def test_a_start_that_fails_half_way_closes_what_it_opened(tmp_path: Path) -> None:
     (tmp_path / "easel.db").write_bytes(b"not a database, but long enough to be taken for one" * 100)
     engine = ScriptedEngine()

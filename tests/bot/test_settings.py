@@ -74,6 +74,12 @@ def test_bytes_that_are_no_text_are_one_sentence() -> None:
         load()
 
 
+def test_a_folder_in_the_place_of_the_file_is_one_sentence() -> None:
+    Path("easel.toml").mkdir()
+    with pytest.raises(SettingsError, match=r"easel\.toml can't be read: it is a folder"):
+        load()
+
+
 def test_a_misspelled_token_is_named_but_not_shown() -> None:
     toml('discord_tokn = "very secret"')
     with pytest.raises(SettingsError) as caught:

@@ -92,6 +92,20 @@ class ConsoleHarness:
 
     def pictures(self) -> list[bytes]:
         """The files that were announced; one announced twice is there twice."""
-        lines = self.transcript().splitlines()
-        announced = [line.partition(" Saved ")[2] for line in lines if " Saved " in line]
-        return [Path(path).read_bytes() for path in announced]
+        return [path.read_bytes() for path in self._announced()]
+
+    def standing(self) -> list[bytes]:
+        """Those of them that are still there."""
+        return [path.read_bytes() for path in self._announced() if path.exists()]
+
+    def shown_to_all(self) -> list[bytes]:
+        """A terminal has one person before it."""
+        return []
+
+    async def until_gone(self, count: int) -> None:
+        """Wait for files to be removed, which the sentence on it follows."""
+        await self.out.until(lambda: len(self.standing()) <= count)
+
+    def _announced(self) -> list[Path]:
+        lines = [line for line in self.transcript().splitlines() if " Saved " in line]
+        return [Path(line.partition(" Saved ")[2].removesuffix(" (spoiler)")) for line in lines]

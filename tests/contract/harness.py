@@ -33,3 +33,16 @@ class Harness(Protocol):
 
     def pictures(self) -> list[bytes]:
         """Every picture that has arrived, in order; one that came twice is there twice."""
+
+
+class AfterwardsHarness(Harness, Protocol):
+    """What it takes to see what becomes of pictures after they have arrived, and to whom they are shown."""
+
+    def standing(self) -> list[bytes]:
+        """The pictures that can still be seen, in order: those that arrived and were not taken out again."""
+
+    def shown_to_all(self) -> list[bytes]:
+        """The pictures that others in the channel can see, too; none on a platform without others."""
+
+    async def until_gone(self, count: int) -> None:
+        """Wait until so many pictures are left; fails after some seconds."""

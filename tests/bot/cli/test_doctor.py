@@ -52,6 +52,25 @@ def test_a_home_and_a_database_that_are_broken(
     assert states["home"] == "wrong"
 
 
+def test_a_style_with_options_that_are_none(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = {
+        "neon": {"template": "{prompt}", "options": {"steps": 0}},
+        "odd": {"template": "{prompt}", "options": {"stepz": 3}},
+    }
+    monkeypatch.setenv(
+        "EASEL_STYLES", json.dumps({**broken, "fine": {"template": "{prompt}", "options": {"steps": 3}}})
+    )
+    assert run(["doctor", "--json"]) == 1
+    wrong = [check for check in json.loads(capsys.readouterr().out)["checks"] if check["name"] == "style"]
+    assert [check["text"] for check in wrong] == [
+        'The style "neon" can\'t be used: --steps takes a whole number from 1 to 100, not 0.',
+        'The style "odd" can\'t be used: There is no option "stepz".',
+    ]
+    assert wrong[0]["mend"].startswith("Correct its options in easel.toml")
+
+
 def test_an_extra_that_is_missing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     from bot.cli import doctor
 
