@@ -10,9 +10,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.contract.slack import SlackHarness
+from bot.adapters.slack.manifest import EVENTS_PATH
+from tests.contract.slack import SlackHarness, free_port, listening
 from tests.e2e.conftest import TIMEOUT, Installation
-from tests.fakes.slack import APP_TOKEN, BOT_TOKEN
+from tests.fakes.slack import SECRET
+from tests.fakes.slack_api import APP_TOKEN, BOT_TOKEN
 
 
 @pytest.fixture
@@ -57,4 +59,31 @@ async def test_a_killed_serve_finishes_its_jobs_once_after_the_next_start(
             assert await asyncio.to_thread(process.wait, TIMEOUT) == 0
     assert len(person.pictures()) == 1
     assert person.pictures()[0].startswith(b"\x89PNG")
+    assert person.slack.trespasses == []
+
+
+async def test_serve_takes_events_by_http(install: Callable[[], Installation], person: SlackHarness) -> None:
+    port = free_port()
+    async with person.slack.serving() as api:
+        person.slack.events_url = f"http://127.0.0.1:{port}{EVENTS_PATH}"
+        process = await asyncio.to_thread(
+            lambda: install().start(
+                "serve",
+                "--slack-http",
+                EASEL_SLACK_BOT_TOKEN=BOT_TOKEN,
+                EASEL_SLACK_API=api,
+                EASEL_SLACK_HTTP_PORT=str(port),
+                EASEL_SLACK_SIGNING_SECRET=SECRET,
+            )
+        )
+        try:
+            await listening(port, TIMEOUT)
+            await person.slash("imagine", "a red apple --seed 7 --steps 2")
+            await person.until("seed 7")
+            process.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(process.wait, TIMEOUT) == 0
+        finally:
+            process.kill()
+            await asyncio.to_thread(process.communicate)
+    assert len(person.pictures()) == 1
     assert person.slack.trespasses == []

@@ -1,4 +1,4 @@
-"""Slack by Socket Mode: slash commands, mentions, direct messages, a message shortcut, a modal and buttons."""
+"""Slack by Socket Mode or HTTP: slash commands, mentions, direct messages, shortcuts, modals, buttons, App Home."""
 
 from __future__ import annotations
 
@@ -12,14 +12,32 @@ def make(settings: Settings) -> Adapter | None:
     """The adapter, or None where Slack is not set up.
 
     Raises:
-        SettingsError: half of it is set up.
+        SettingsError: a part of it is missing, or two ways are set up at once.
         ModuleNotFoundError: its packages are not installed.
     """
-    bot, app = settings.slack_bot_token, settings.slack_app_token
-    if bot is None and app is None:
+    given = {name for name in NEEDED if getattr(settings, name) is not None}
+    if not given and not settings.slack_http:
         return None
-    if bot is None or app is None:
-        raise SettingsError(say("slack.half", missing="EASEL_SLACK_APP_TOKEN" if bot else "EASEL_SLACK_BOT_TOKEN"))
+    _check(settings, given)
     from bot.adapters.slack.adapter import Slack
 
-    return Slack(bot_token=bot.get_secret_value(), app_token=app.get_secret_value(), base_url=settings.slack_api)
+    return Slack(settings)
+
+
+NEEDED = ("slack_bot_token", "slack_app_token", "slack_signing_secret", "slack_client_id", "slack_client_secret")
+
+
+def _check(settings: Settings, given: set[str]) -> None:
+    many = given & {"slack_client_id", "slack_client_secret"}
+    if many and not settings.slack_http:
+        raise SettingsError(say("slack.many_by_http"))
+    if many and "slack_bot_token" in given:
+        raise SettingsError(say("slack.one_or_many"))
+    if settings.slack_http:
+        tokens = ("slack_client_id", "slack_client_secret") if many else ("slack_bot_token",)
+        needed = ("slack_signing_secret", *tokens)
+    else:
+        needed = ("slack_bot_token", "slack_app_token")
+    missing = [f"EASEL_{name.upper()}" for name in needed if name not in given]
+    if missing:
+        raise SettingsError(say("slack.half", missing=", ".join(missing)))

@@ -1,69 +1,59 @@
-"""The adapter: Slack's events come in by Socket Mode through slack-bolt, answers go out through the Web API."""
+"""The adapter: Slack's events come in by Socket Mode or by HTTP, answers go out through the Web API."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import re
-from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import aiohttp
-import structlog
+from aiohttp import web
+from pydantic import SecretStr
 from slack_bolt.adapter.socket_mode.async_handler import AsyncSocketModeHandler
 from slack_bolt.app.async_app import AsyncApp
-from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_sdk.http_retry.builtin_async_handlers import AsyncConnectionErrorRetryHandler
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot import messages
 from bot.adapters.base import Answers
-from bot.adapters.slack import blocks, incoming
-from bot.adapters.slack.address import PLATFORM, Address
-from bot.adapters.slack.incoming import Asked, Payload
-from bot.adapters.slack.people import People
-from bot.adapters.slack.surface import UPDATE_SECONDS, ResponseUrl, SlackSurface, Updates, closing
-from bot.adapters.slack.web import Patience, Web, explained
-from bot.chat import Failure, Refusal, Update
+from bot.adapters.slack import oauth
+from bot.adapters.slack.address import PLATFORM
+from bot.adapters.slack.desk import Desk
+from bot.adapters.slack.gate import Gate
+from bot.adapters.slack.listeners import bolt
+from bot.adapters.slack.oauth import Installations, States
+from bot.adapters.slack.server import Events, Installing, application, listening
+from bot.adapters.slack.web import Patience, explained
+from bot.adapters.slack.workspaces import InstalledWorkspaces, Maker, OneWorkspace, Workspaces
 from bot.clock import Clock, SystemClock
 from bot.dispatch import Dispatcher
-from bot.errors import DeliveryError
+from bot.settings import Settings
+from bot.store import Store
 
 PROGRESS_SECONDS = 3.0
-REMEMBERED_EVENTS = 10_000
-REQUEST_SECONDS = 30.0
+REQUESTS_AT_ONCE = 16
+"""Further ones wait for a connection, so that a rush of pictures keeps no acknowledgement waiting."""
+REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10.0, sock_read=30.0)
 
-log = structlog.get_logger("bot.adapters.slack")
 library_log = logging.getLogger("bot.adapters.slack.library")
 
 
 class Slack:
-    """One workspace, by its two tokens."""
+    """One workspace by its bot token, or all that install the app; events by Socket Mode or by HTTP."""
 
     name = PLATFORM
 
     def __init__(
-        self,
-        *,
-        bot_token: str,
-        app_token: str,
-        base_url: str,
-        clock: Clock | None = None,
-        progress_seconds: float = PROGRESS_SECONDS,
+        self, settings: Settings, *, clock: Clock | None = None, progress_seconds: float = PROGRESS_SECONDS
     ) -> None:
-        """Talk to Slack at this address.
+        """Talk to Slack as these settings say, of which `make` has seen to it that they suffice.
 
         Args:
-            bot_token: `xoxb-…`, for the Web API.
-            app_token: `xapp-…`, for Socket Mode.
-            base_url: of the Web API.
+            settings: of the installation.
             clock: tells the time.
             progress_seconds: least time between two changes of a status message.
         """
-        self._bot_token = bot_token
-        self._app_token = app_token
-        self._base_url = base_url
+        self._settings = settings
         self._clock = clock or SystemClock()
         self._pace = progress_seconds
 
@@ -72,30 +62,91 @@ class Slack:
 
         Raises:
             DeliveryError: Slack can't be reached, or takes one of the tokens no more.
+            SettingsError: the address of HTTP mode can't be had.
+            DatabaseError: HTTP mode can't open the database.
         """
         library_log.setLevel(logging.WARNING)
-        async with self._client() as client:
-            with explained():
-                identity = await client.auth_test()
-            team, bot = str(identity["team_id"]), str(identity["user_id"])
-            web = Web(client, self._clock, bot)
-            async with Answers(dispatcher) as answers:
-                desk = Desk(web, team, dispatcher, answers, clock=self._clock, pace=self._pace)
-                await desk.resume()
-                async with connected(bolt(client, desk, bot), self._app_token):
-                    await asyncio.Event().wait()
+        async with AsyncExitStack() as stack:
+            connector = aiohttp.TCPConnector(limit=REQUESTS_AT_ONCE)
+            session = await stack.enter_async_context(
+                aiohttp.ClientSession(connector=connector, timeout=REQUEST_TIMEOUT)
+            )
+            maker = Maker(
+                lambda token: self._client(session, token),
+                self._clock,
+                moderators=frozenset(self._settings.slack_moderators),
+                pace=self._pace,
+            )
+            store = await stack.enter_async_context(Store.open(self._settings.database)) if self._by_http else None
+            workspaces = await self._workspaces(maker, store)
+            answers = await stack.enter_async_context(Answers(dispatcher))
+            desk = Desk(
+                workspaces,
+                maker,
+                dispatcher,
+                answers,
+                pace=self._pace,
+                image_input=self._settings.image_input,
+            )
+            stack.push_async_callback(desk.close)
+            await desk.resume()
+            await stack.enter_async_context(self._taking(self._client(session, None), workspaces, desk, store))
+            await asyncio.Event().wait()
+
+    @property
+    def _by_http(self) -> bool:
+        return self._settings.slack_http
+
+    def _client(self, session: aiohttp.ClientSession, token: str | None) -> AsyncWebClient:
+        return AsyncWebClient(
+            token=token,
+            base_url=self._settings.slack_api,
+            session=session,
+            logger=library_log,
+            retry_handlers=[Patience(self._clock), AsyncConnectionErrorRetryHandler()],
+        )
+
+    async def _workspaces(self, maker: Maker, store: Store | None) -> Workspaces:
+        token = secret(self._settings.slack_bot_token)
+        if store is not None and not token:
+            # It will hold the workspaces' tokens.
+            await asyncio.to_thread(store.path.chmod, 0o600)
+            return InstalledWorkspaces(store.slack, maker)
+        return OneWorkspace(await maker.by_token(token))
 
     @asynccontextmanager
-    async def _client(self) -> AsyncIterator[AsyncWebClient]:
-        timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
-        async with aiohttp.ClientSession(timeout=timeout) as session:
-            yield AsyncWebClient(
-                token=self._bot_token,
-                base_url=self._base_url,
-                session=session,
-                logger=library_log,
-                retry_handlers=[Patience(self._clock), AsyncConnectionErrorRetryHandler()],
-            )
+    async def _taking(
+        self, client: AsyncWebClient, workspaces: Workspaces, desk: Desk, store: Store | None
+    ) -> AsyncIterator[None]:
+        """Take events, in the way that is set up."""
+        if store is None:
+            async with connected(bolt(client, workspaces, desk), secret(self._settings.slack_app_token)):
+                yield
+            return
+        routes = self._application(client, workspaces, desk, store)
+        async with listening(routes, self._settings.slack_http_host, self._settings.slack_http_port):
+            yield
+
+    def _application(self, client: AsyncWebClient, workspaces: Workspaces, desk: Desk, store: Store) -> web.Application:
+        """The routes of HTTP mode."""
+        gate = Gate(secret(self._settings.slack_signing_secret), store.slack, self._clock)
+        if not isinstance(workspaces, InstalledWorkspaces):
+            return application(Events(bolt(client, workspaces, desk), gate))
+        installations = Installations(store.slack, workspaces.forget)
+        flow = oauth.flow(
+            client,
+            installations,
+            States(store.slack, self._clock),
+            client_id=self._settings.slack_client_id or "",
+            client_secret=secret(self._settings.slack_client_secret),
+            redirect_uri=self._settings.slack_redirect_uri,
+        )
+        return application(Events(bolt(client, workspaces, desk, installations), gate), Installing(flow))
+
+
+def secret(value: SecretStr | None) -> str:
+    """The text of a secret; empty if there is none."""
+    return value.get_secret_value() if value else ""
 
 
 @asynccontextmanager
@@ -113,110 +164,3 @@ async def connected(app: AsyncApp, token: str) -> AsyncIterator[None]:
         yield
     finally:
         await handler.close_async()  # type: ignore[no-untyped-call]
-
-
-class Desk:
-    """Takes what was asked, once, finds out who asks, and has it answered."""
-
-    def __init__(
-        self, web: Web, team: str, dispatcher: Dispatcher, answers: Answers, *, clock: Clock, pace: float
-    ) -> None:
-        self._web = web
-        self._team = team
-        self._dispatcher = dispatcher
-        self._answers = answers
-        self._clock = clock
-        self._pace = pace
-        self._changes = Updates(clock, min(pace, UPDATE_SECONDS))
-        self._people = People(web, team, clock)
-        self._seen: OrderedDict[str, None] = OrderedDict()
-
-    async def resume(self) -> None:
-        """Go on with what an earlier process left unfinished."""
-        for job, updates in await self._dispatcher.recovered(PLATFORM):
-            address = Address.read(job.reply_to, job.place, job.requester.id)
-            surface = self._surface(address, locale=job.requester.locale)
-            self._answers.start(closing(updates, surface), surface)
-
-    def take(self, asked: Asked) -> None:
-        """Have it answered, beside everything else; what Slack sends again is left to whoever took it first."""
-        if self._is_new(asked.event):
-            url = ResponseUrl(asked.response_url, self._clock) if asked.response_url else None
-            surface = self._surface(asked.address, url)
-            self._answers.start(closing(self._updates(asked, surface), surface), surface)
-
-    def _is_new(self, event: str) -> bool:
-        if event in self._seen:
-            return False
-        self._seen[event] = None
-        if len(self._seen) > REMEMBERED_EVENTS:
-            self._seen.popitem(last=False)
-        return True
-
-    def _surface(
-        self, address: Address, url: ResponseUrl | None = None, locale: str = messages.ENGLISH
-    ) -> SlackSurface:
-        return SlackSurface(
-            self._web,
-            address,
-            pace=self._pace,
-            updates=self._changes,
-            keep=self._dispatcher.redirect,
-            response_url=url,
-            locale=locale,
-        )
-
-    async def _updates(self, asked: Asked, surface: SlackSurface) -> AsyncGenerator[Update, None]:
-        try:
-            requester = await self._people.requester(asked.address.user) if asked.team == self._team else None
-            if requester is None:
-                yield Refusal(job=None, index=None, layer=None, text=messages.say("slack.stranger"))
-                return
-            surface.locale = requester.locale
-            if asked.command == "batch" and asked.trigger and not asked.text:
-                view = blocks.batch_view(asked.address.model_dump_json(), requester.locale)
-                await self._web.open_view(asked.trigger, view)
-                return
-        except DeliveryError as error:
-            yield Failure(job=None, index=None, text=error.sentence)
-            return
-        async with aclosing(self._dispatcher.handle(asked.invocation(requester))) as updates:
-            async for update in updates:
-                yield update
-
-
-def bolt(client: AsyncWebClient, desk: Desk, bot: str) -> AsyncApp:
-    """The events that Easel listens to. Each is acknowledged first; its answer is a task of its own."""
-    app = AsyncApp(client=client, logger=library_log)
-
-    async def on_command(ack: AsyncAck, body: Payload) -> None:
-        await ack()
-        desk.take(incoming.slash_command(body))
-
-    async def on_message(body: Payload) -> None:
-        asked = incoming.message(body, bot)
-        if asked is not None:
-            desk.take(asked)
-
-    async def on_shortcut(ack: AsyncAck, body: Payload) -> None:
-        await ack()
-        desk.take(incoming.message_shortcut(body, bot))
-
-    async def on_submission(ack: AsyncAck, body: Payload) -> None:
-        await ack()
-        desk.take(incoming.batch_submission(body))
-
-    async def on_button(ack: AsyncAck, body: Payload) -> None:
-        await ack()
-        asked = incoming.button(body)
-        if asked is not None:
-            desk.take(asked)
-
-    for command in incoming.SLASH_COMMANDS:
-        app.command(command)(on_command)
-    app.event("app_mention")(on_message)
-    app.event("message")(on_message)
-    app.message_shortcut(incoming.SHORTCUT)(on_shortcut)
-    app.view(blocks.BATCH_VIEW)(on_submission)
-    app.action(re.compile(f"{blocks.BUTTON}_"))(on_button)
-    return app

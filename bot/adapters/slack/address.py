@@ -10,11 +10,17 @@ from engine.types import Value
 PLATFORM = "slack"
 
 
+def person_id(team: str, user: str) -> str:
+    """A person's id below the adapter: Slack's ids of people are good within their team alone."""
+    return f"{team}/{user}"
+
+
 class Address(Value):
     """A person in a channel, or in a thread of it; written down as JSON in `Invocation.reply_to`."""
 
     team: str
     channel: str
+    """Empty where nothing was said in any channel, as on the App Home: the answer is a direct message."""
     user: str
     thread: str | None = None
     status: str | None = None
@@ -31,9 +37,24 @@ class Address(Value):
         return self.channel.startswith("D")
 
     @classmethod
-    def read(cls, written: str, place: Place, user: str) -> Address:
+    def read(cls, written: str, place: Place, person: str) -> Address:
         """The address of a stored job; what can't be read is made up from its place."""
         try:
             return cls.model_validate_json(written)
         except ValidationError:
+            user = person.rpartition("/")[2]
             return cls(team=place.workspace, channel=place.channel, user=user, thread=place.thread)
+
+
+class Posted(Value):
+    """What a delivery became in Slack, so that it can be taken back; written down as the id of its message."""
+
+    channel: str
+    files: dict[int, str]
+    """The pictures' files by their place in the job, from 0."""
+    shared: str | None = None
+    """Timestamp of the message that shows the files."""
+    buttons: str | None = None
+    """Timestamp of the message under it."""
+    cover: str | None = None
+    """Timestamp of the message whose thread hides them."""

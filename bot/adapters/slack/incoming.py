@@ -1,15 +1,17 @@
-"""What Slack sends, as what somebody asks for; pure functions."""
+"""What Slack sends, as what somebody asks for; pure functions.
+
+`team` is the workspace whose installation an event concerns, as slack_bolt reads it from the payload.
+"""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
+from bot.adapters.slack import buttons
 from bot.adapters.slack.address import Address
-from bot.adapters.slack.blocks import ACTIONS, BATCH_VIEW, PROMPTS, VERSION
 from bot.adapters.slack.text import plain
-from bot.chat import Invocation, Requester
+from bot.chat import Attachment, Invocation, Requester
 
 Payload = dict[str, Any]
 SLASH_COMMANDS: dict[str, str] = {
@@ -25,11 +27,37 @@ SLASH_COMMANDS: dict[str, str] = {
     "/imagine-help": "help",
 }
 """Slash commands, and the command that each gives."""
-SHORTCUT = "easel_picture"
-"""The message shortcut that draws a message's text."""
-VALUE = re.compile(rf"{VERSION}:({'|'.join(ACTIONS)}):([0-9a-z]{{1,16}}):([0-9]{{1,2}})")
-WRITTEN = frozenset({None, "thread_broadcast"})
+PICTURE_SHORTCUT, REMIX_SHORTCUT = "easel_picture", "easel_remix"
+"""Shortcuts on a message: its text is drawn; its picture is changed."""
+GLOBAL_SHORTCUT = "easel_make"
+"""The shortcut that belongs to no message."""
+WRITTEN = frozenset({None, "thread_broadcast", "file_share"})
 """Subtypes of messages that a person wrote; the others tell of joins, edits, deletions."""
+MAX_FILES = 4
+"""Files of one message that are looked at."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class File:
+    """A file that somebody sent, still at Slack."""
+
+    name: str
+    media_type: str
+    bytes: int
+    url: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """A modal that somebody wants opened; `job` and `number` (from 1) are the picture that is remixed."""
+
+    kind: Literal["imagine", "batch", "remix", "settings"]
+    job: str = ""
+    number: int = 1
+
+
+FORMS = {"imagine": Form(kind="imagine"), "batch": Form(kind="batch"), "settings": Form(kind="settings")}
+"""Forms that open where a command is given without a word; the last is the App Home's alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,39 +67,55 @@ class Asked:
     event: str
     """Slack's id: a trigger's, an event's or a view's."""
     team: str
+    home: str | None = None
+    """The team that the payload says the person belongs to."""
     address: Address
     command: str
     text: str = ""
+    options: dict[str, str | int | float | bool] | None = None
+    files: tuple[File, ...] = ()
     response_url: str | None = None
     trigger: str | None = None
     """Opens a modal, for 3 seconds."""
+    form: Form | None = None
+    pressed: Payload = field(default_factory=dict)
+    """The message that a button was pressed in."""
+    at_home: bool = False
+    """It was pressed on the App Home, which changes with it."""
 
-    def invocation(self, requester: Requester) -> Invocation:
+    def invocation(self, requester: Requester, address: Address, attachments: tuple[Attachment, ...]) -> Invocation:
         """The same for everything below the adapter."""
         return Invocation(
             event=f"{self.team}:{self.event}",
             command=self.command,
             requester=requester,
-            place=self.address.place,
+            place=address.place,
             text=self.text,
-            reply_to=self.address.model_dump_json(),
+            options=self.options,
+            attachments=attachments,
+            reply_to=address.model_dump_json(),
         )
 
 
-def slash_command(body: Payload) -> Asked:
-    """A slash command; Slack gives them outside of threads only."""
+def slash_command(body: Payload, team: str) -> Asked:
+    """A slash command; Slack gives them outside of threads only. Without any words, some open a form."""
+    command = SLASH_COMMANDS[body["command"]]
+    text = plain(body.get("text") or "")
+    opens = not text.strip() and command in ("imagine", "batch")
     return Asked(
         event=body["trigger_id"],
-        team=body["team_id"],
-        address=Address(team=body["team_id"], channel=body["channel_id"], user=body["user_id"]),
-        command=SLASH_COMMANDS[body["command"]],
-        text=plain(body.get("text") or ""),
+        team=team,
+        home=body.get("team_id"),
+        address=Address(team=team, channel=body["channel_id"], user=body["user_id"]),
+        command=command,
+        text=text,
         response_url=body.get("response_url"),
         trigger=body["trigger_id"],
+        form=FORMS[command] if opens else None,
     )
 
 
-def message(body: Payload, bot: str) -> Asked | None:
+def message(body: Payload, team: str, bot: str) -> Asked | None:
     """A mention or a direct message, to be answered in its thread; None for what no person wrote to the bot.
 
     `/history` and the like are commands, anything else is a prompt.
@@ -81,17 +125,32 @@ def message(body: Payload, bot: str) -> Asked | None:
         return None
     if event.get("subtype") not in WRITTEN or "bot_id" in event or not event.get("user"):
         return None
-    team = event.get("user_team") or event.get("team") or body["team_id"]
     text = plain(event.get("text") or "", bot).strip()
     command, text = _named(text) if text.startswith("/") else ("imagine", text)
     return Asked(
         event=body["event_id"],
         team=team,
+        home=event.get("user_team") or event.get("team"),
         address=Address(
             team=team, channel=event["channel"], user=event["user"], thread=event.get("thread_ts") or event["ts"]
         ),
         command=command,
         text=text,
+        files=files(event.get("files") or ()),
+    )
+
+
+def files(given: Any) -> tuple[File, ...]:  # noqa: ANN401  (a list of whatever Slack says)
+    """The files of a message or an input that can be fetched."""
+    return tuple(
+        File(
+            name=str(file.get("name") or ""),
+            media_type=str(file.get("mimetype") or ""),
+            bytes=int(file.get("size") or 0),
+            url=str(file["url_private_download"]),
+        )
+        for file in given[:MAX_FILES]
+        if file.get("url_private_download")
     )
 
 
@@ -100,53 +159,68 @@ def _named(text: str) -> tuple[str, str]:
     return SLASH_COMMANDS.get(head, head[1:]), rest[0] if rest else ""
 
 
-def message_shortcut(body: Payload, bot: str) -> Asked:
-    """The shortcut on a message: its text is the prompt, and its thread gets the answer."""
+def message_shortcut(body: Payload, team: str, bot: str) -> Asked:
+    """A shortcut on a message, whose thread gets the answer: its text is the prompt, or its picture is remixed."""
     origin = body["message"]
+    remix = body["callback_id"] == REMIX_SHORTCUT
+    job, number = buttons.picture_in(origin) if remix else ("", 1)
     return Asked(
         event=body["trigger_id"],
-        team=body["user"].get("team_id") or body["team"]["id"],
+        team=team,
+        home=body["user"].get("team_id"),
         address=Address(
-            team=body["team"]["id"],
+            team=team,
             channel=body["channel"]["id"],
             user=body["user"]["id"],
             thread=origin.get("thread_ts") or origin["ts"],
         ),
         command="imagine",
-        text=plain(origin.get("text") or "", bot).strip(),
+        text="" if remix else plain(origin.get("text") or "", bot).strip(),
         response_url=body.get("response_url"),
+        trigger=body["trigger_id"],
+        form=Form(kind="remix", job=job, number=number) if remix else None,
     )
 
 
-def batch_submission(body: Payload) -> Asked:
-    """The modal of a batch, sent."""
-    view = body["view"]
-    given = view["state"]["values"][PROMPTS][PROMPTS].get("value") or ""
+def global_shortcut(body: Payload, team: str) -> Asked:
+    """The shortcut that belongs to no message and no channel."""
     return Asked(
-        event=f"{BATCH_VIEW}:{view['id']}",
-        team=body["user"].get("team_id") or body["team"]["id"],
-        address=Address.model_validate_json(view["private_metadata"]).model_copy(update={"user": body["user"]["id"]}),
-        command="batch",
-        text=given,
+        event=body["trigger_id"],
+        team=team,
+        home=body["user"].get("team_id"),
+        address=Address(team=team, channel="", user=body["user"]["id"]),
+        command="imagine",
+        trigger=body["trigger_id"],
+        form=Form(kind="imagine"),
     )
 
 
-def button(body: Payload) -> Asked | None:
-    """A button under a picture; None if it is none of ours."""
-    pressed = VALUE.fullmatch(str(body["actions"][0].get("value")))
+def button(body: Payload, team: str) -> Asked | None:
+    """A button under a picture, or of the App Home; None if it is none of ours."""
+    pressed = buttons.read(str(body["actions"][0].get("value")))
     if pressed is None:
         return None
     origin = body["container"]
+    form: Form | None = None
+    if pressed.command == "remix":
+        form = Form(kind="remix", job=pressed.job, number=pressed.number)
+    elif not pressed.text and pressed.command in FORMS:
+        form = FORMS[pressed.command]
     return Asked(
         event=body["trigger_id"],
-        team=body["user"].get("team_id") or body["team"]["id"],
+        team=team,
+        home=body["user"].get("team_id"),
         address=Address(
-            team=body["team"]["id"],
-            channel=origin["channel_id"],
+            team=team,
+            channel=origin.get("channel_id") or "",
             user=body["user"]["id"],
-            thread=body.get("message", {}).get("thread_ts"),
+            thread=(body.get("message") or {}).get("thread_ts"),
         ),
-        command=pressed[1],
-        text=f"{pressed[2]} {int(pressed[3]) + 1}" if pressed[1] == "reroll" else pressed[2],
+        command=pressed.command,
+        text=pressed.text,
         response_url=body.get("response_url"),
+        trigger=body["trigger_id"],
+        form=form,
+        pressed=body.get("message") or {},
+        at_home=origin.get("type") == "view",
     )

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bot.adapters.slack.incoming import SHORTCUT, SLASH_COMMANDS
+from bot.adapters.slack.incoming import GLOBAL_SHORTCUT, PICTURE_SHORTCUT, REMIX_SHORTCUT, SLASH_COMMANDS
 from bot.handlers.table import COMMANDS
 from bot.messages import say
 
@@ -22,14 +22,24 @@ SCOPES = (
     "files:read",
     "files:write",
     "im:history",
+    "im:write",
     "users:read",
 )
 """What the bot may do; docs/slack.md says why it needs each."""
-EVENTS = ("app_mention", "message.im")
+EVENTS = ("app_home_opened", "app_mention", "app_uninstalled", "message.im", "tokens_revoked")
+SHORTCUTS = {
+    "make": ("global", GLOBAL_SHORTCUT),
+    "picture": ("message", PICTURE_SHORTCUT),
+    "remix": ("message", REMIX_SHORTCUT),
+}
+EVENTS_PATH, REDIRECT_PATH = "/slack/events", "/slack/oauth_redirect"
 
 
-def manifest() -> dict[str, Any]:
-    """The manifest of an app that runs in Socket Mode."""
+def manifest(url: str | None = None) -> dict[str, Any]:
+    """The manifest of an app in Socket Mode, or in HTTP mode at a public address such as `https://easel.example.org`."""
+    events = f"{url}{EVENTS_PATH}" if url else None
+    oauth = {"redirect_urls": [f"{url}{REDIRECT_PATH}"]} if url else {}
+    reached = {"request_url": events} if events else {}
     return {
         "display_information": {
             "name": "Easel",
@@ -38,41 +48,43 @@ def manifest() -> dict[str, Any]:
         },
         "features": {
             "app_home": {
-                "home_tab_enabled": False,
+                "home_tab_enabled": True,
                 "messages_tab_enabled": True,
                 "messages_tab_read_only_enabled": False,
             },
             "bot_user": {"display_name": "easel", "always_online": True},
-            "shortcuts": [
-                {
-                    "name": say("slack.shortcut"),
-                    "type": "message",
-                    "callback_id": SHORTCUT,
-                    "description": say("slack.shortcut_description"),
-                }
-            ],
-            "slash_commands": [_slash_command(slash, name) for slash, name in SLASH_COMMANDS.items()],
+            "shortcuts": [_shortcut(name, kind, callback) for name, (kind, callback) in SHORTCUTS.items()],
+            "slash_commands": [_slash_command(slash, name, events) for slash, name in SLASH_COMMANDS.items()],
         },
-        "oauth_config": {"scopes": {"bot": list(SCOPES)}},
+        "oauth_config": {**oauth, "scopes": {"bot": list(SCOPES)}},
         "settings": {
-            "event_subscriptions": {"bot_events": list(EVENTS)},
-            "interactivity": {"is_enabled": True},
+            "event_subscriptions": {**reached, "bot_events": list(EVENTS)},
+            "interactivity": {"is_enabled": True, **reached},
             "org_deploy_enabled": False,
-            "socket_mode_enabled": True,
+            "socket_mode_enabled": url is None,
             "token_rotation_enabled": False,
         },
     }
 
 
-def _slash_command(slash: str, name: str) -> dict[str, Any]:
+def _shortcut(name: str, kind: str, callback: str) -> dict[str, Any]:
+    return {
+        "name": say(f"slack.shortcut_{name}"),
+        "type": kind,
+        "callback_id": callback,
+        "description": say(f"slack.shortcut_{name}_description"),
+    }
+
+
+def _slash_command(slash: str, name: str, url: str | None) -> dict[str, Any]:
     hint = COMMANDS[name].usage.partition(" ")[2]
     shown = {"command": slash, "description": say(f"command.{name}"), "should_escape": False}
-    return shown | ({"usage_hint": hint} if hint else {})
+    return shown | ({"url": url} if url else {}) | ({"usage_hint": hint} if hint else {})
 
 
-def written() -> str:
+def written(url: str | None = None) -> str:
     """The manifest as YAML."""
-    return HEADING + "".join(f"{line}\n" for line in _lines(manifest()))
+    return HEADING + "".join(f"{line}\n" for line in _lines(manifest(url)))
 
 
 def _lines(value: Mapping[str, Any], indent: str = "") -> Iterator[str]:

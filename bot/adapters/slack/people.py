@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
-from bot.adapters.slack.address import PLATFORM
+from bot.adapters.slack.address import PLATFORM, person_id
 from bot.adapters.slack.web import Web
 from bot.chat import Requester, Role
 from bot.clock import Clock
@@ -14,46 +15,60 @@ REMEMBERED_SECONDS = 60.0
 MAX_REMEMBERED = 10_000
 
 
-class People:
-    """Members of one workspace; admins and owners are its moderators."""
+@dataclass(frozen=True, kw_only=True)
+class _Known:
+    """What Slack said of somebody, and until when it counts."""
 
-    def __init__(self, web: Web, team: str, clock: Clock) -> None:
+    until: float
+    requester: Requester | None
+    teams: frozenset[str]
+
+
+class People:
+    """Members of one workspace; admins and owners are its moderators, and those that the operator lists."""
+
+    def __init__(self, web: Web, team: str, clock: Clock, moderators: frozenset[str] = frozenset()) -> None:
         self._web = web
         self._team = team
         self._clock = clock
-        self._known: dict[str, tuple[float, Requester | None]] = {}
+        self._moderators = moderators
+        self._known: dict[str, _Known] = {}
 
-    async def requester(self, user: str) -> Requester | None:
+    async def requester(self, user: str, home: str | None = None) -> Requester | None:
         """The person; None for whoever is no member: people of Slack Connect, other teams, bots.
+
+        `home` is the team that an event says they belong to: another one than Slack's record says is nobody's.
 
         Raises:
             DeliveryError: Slack doesn't say.
         """
         now = self._clock.monotonic()
-        until, known = self._known.get(user, (0.0, None))
-        if now < until:
-            return known
-        found = self._read(await self._web.person(user))
-        if len(self._known) >= MAX_REMEMBERED:
-            self._known.clear()
-        self._known[user] = (now + REMEMBERED_SECONDS, found)
-        return found
+        known = self._known.get(user)
+        if known is None or now >= known.until:
+            known = self._read(await self._web.person(user), now + REMEMBERED_SECONDS)
+            if len(self._known) >= MAX_REMEMBERED:
+                self._known.clear()
+            self._known[user] = known
+        # In an organisation, an event may name that instead of the team.
+        foreign = home is not None and home.startswith("T") and home not in known.teams
+        return None if foreign else known.requester
 
-    def _read(self, user: dict[str, Any]) -> Requester | None:
-        if not is_member(user, self._team):
-            return None
-        leads = any(user.get(name) is True for name in ("is_admin", "is_owner", "is_primary_owner"))
+    def _read(self, user: dict[str, Any], until: float) -> _Known:
+        teams = frozenset((str(user.get("team_id")), *((user.get("enterprise_user") or {}).get("teams") or ())))
+        member = self._team in teams and not any(user.get(name) is True for name in OUTSIDE)
+        return _Known(until=until, requester=self._requester(user) if member else None, teams=teams)
+
+    def _requester(self, user: dict[str, Any]) -> Requester:
+        identity = person_id(self._team, str(user["id"]))
+        leads = identity in self._moderators or any(user.get(name) is True for name in LEADING)
         return Requester(
             platform=PLATFORM,
-            id=str(user["id"]),
+            id=identity,
             name=str(user.get("real_name") or user.get("name") or ""),
             role=Role.MODERATOR if leads else Role.MEMBER,
             locale=str(user.get("locale") or "en"),
         )
 
 
-def is_member(user: dict[str, Any], team: str) -> bool:
-    """Whether Slack's record of a person is one of a living member of this team."""
-    grid = (user.get("enterprise_user") or {}).get("teams") or ()
-    ours = user.get("team_id") == team or team in grid
-    return ours and not any(user.get(name) is True for name in ("is_stranger", "is_bot", "deleted"))
+OUTSIDE = ("is_stranger", "is_bot", "deleted")
+LEADING = ("is_admin", "is_owner", "is_primary_owner")

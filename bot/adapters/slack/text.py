@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import html
 import re
+from typing import Any
 
 from bot import messages
 
@@ -44,3 +45,8 @@ def fallback(text: str) -> str:
     """A text for the notification, where Slack reads markup: one line, with `& < >` as entities."""
     line = messages.shorten(text, MAX_FALLBACK)
     return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def plain_text(text: str) -> dict[str, Any]:
+    """A text object in which nothing comes alive, emoji codes neither."""
+    return {"type": "plain_text", "text": text, "emoji": False}

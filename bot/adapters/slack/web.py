@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import structlog
@@ -18,8 +19,9 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from bot.adapters.slack.address import Address
 from bot.adapters.slack.blocks import Block
+from bot.adapters.slack.incoming import File
 from bot.adapters.slack.text import fallback
-from bot.chat import Delivery
+from bot.chat import MAX_ATTACHMENT, Attachment, Delivery
 from bot.clock import Clock
 from bot.errors import DeliveryError
 from bot.messages import catalogue, say
@@ -85,12 +87,16 @@ def explained() -> Iterator[None]:
     try:
         yield
     except SlackApiError as error:
-        # What stands before Slack may answer with a page instead of JSON.
-        data = getattr(error.response, "data", None)
-        code = data.get("error") if isinstance(data, dict) else None
-        raise refused(str(code)) if code else DeliveryError(say("slack.unreachable")) from error
+        code = code_of(error)
+        raise refused(code) if code else DeliveryError(say("slack.unreachable")) from error
     except (SlackClientError, aiohttp.ClientError, TimeoutError, OSError) as error:
         raise DeliveryError(say("slack.unreachable")) from error
+
+
+def code_of(error: SlackApiError) -> str:
+    """Slack's word for what is wrong; empty where something before Slack answered with a page instead of JSON."""
+    data = getattr(error.response, "data", None)
+    return str(data.get("error") or "") if isinstance(data, dict) else ""
 
 
 def refused(code: str) -> DeliveryError:
@@ -151,14 +157,25 @@ class Web:
         with explained():
             await self._client.views_open(trigger_id=trigger, view=view)
 
+    async def publish_home(self, user: str, view: Block) -> None:
+        """Put a person's App Home in place of the last one."""
+        with explained():
+            await self._client.views_publish(user_id=user, view=view)
+
+    async def direct(self, user: str) -> str:
+        """The channel of direct messages with a person."""
+        with explained():
+            opened = await self._client.conversations_open(users=[user])
+        return str(opened["channel"]["id"])
+
     async def person(self, user: str) -> dict[str, Any]:
         """Slack's record of a person."""
         with explained():
             response = await self._client.users_info(user=user, include_locale=True)
         return dict(response["user"])
 
-    async def upload(self, address: Address, delivery: Delivery) -> list[str]:
-        """Upload the pictures as one message; returns the files' ids. They may not be in the channel yet."""
+    async def upload(self, address: Address, delivery: Delivery) -> dict[int, str]:
+        """Upload the pictures as one message; returns the files' ids by index. They may not be in the channel yet."""
         if any(picture.image.media_type not in UPLOADABLE for picture in delivery.pictures):
             raise DeliveryError(say("slack.format"), permanent=True)
         uploads = [
@@ -174,29 +191,82 @@ class Web:
             done = await self._client.files_upload_v2(
                 file_uploads=uploads, channel=address.channel, thread_ts=address.thread
             )
-        return [str(file["id"]) for file in done["files"]]
+        ids = [str(file["id"]) for file in done["files"]]
+        return {picture.image.index: file for picture, file in zip(delivery.pictures, ids, strict=True)}
 
-    async def uploaded(self, delivery: Delivery) -> list[str]:
+    async def upload_preview(self, data: bytes) -> str:
+        """Upload a picture that no channel shows yet; returns its id."""
+        with explained():
+            done = await self._client.files_upload_v2(filename="preview", title="preview", file=data)
+        return str(done["files"][0]["id"])
+
+    async def uploaded(self, delivery: Delivery) -> dict[int, str]:
         """The files of a delivery that an earlier attempt uploaded, by their names; all of them, or none."""
         with explained():
             listed = await self._client.files_list(user=self._bot, count=LISTED_FILES)
         known = {str(file["name"]): str(file["id"]) for file in listed["files"]}
-        names = [picture.file_name for picture in delivery.pictures]
-        return [known[name] for name in names] if all(name in known for name in names) else []
+        names = {picture.image.index: picture.file_name for picture in delivery.pictures}
+        found = all(name in known for name in names.values())
+        return {index: known[name] for index, name in names.items()} if found else {}
 
-    async def until_shared(self, files: Sequence[str]) -> bool:
-        """Wait until the files stand in their channel; False if Slack takes longer than we wait."""
+    async def until_shared(self, files: Sequence[str]) -> str | None:
+        """Wait until the files stand in their channel; the timestamp of their message, None if Slack is too slow."""
         for pause in (0.0, *SHARE_POLLS):
             await self._clock.sleep(pause)
-            if all(await asyncio.gather(*map(self._is_shared, files))):
-                return True
+            shared = await asyncio.gather(*map(self._shared, files))
+            if all(shared):
+                return shared[0]
         log.warning("files not shared in time", files=list(files))
-        return False
+        return None
 
-    async def _is_shared(self, file: str) -> bool:
+    async def _shared(self, file: str) -> str | None:
+        """Timestamp of the message that shows a file."""
         with explained():
             info = await self._client.files_info(file=file)
-        return bool(info["file"].get("shares"))
+        kinds = (info["file"].get("shares") or {}).values()
+        return next((str(post[0]["ts"]) for channels in kinds for post in channels.values() if post), None)
+
+    async def remove_file(self, file: str) -> None:
+        """Delete a file of the bot, wherever it stands; one that is gone is as good."""
+        with explained():
+            try:
+                await self._client.files_delete(file=file)
+            except SlackApiError as error:
+                if code_of(error) not in ("file_not_found", "file_deleted"):
+                    raise
+
+    async def fetch(self, file: File) -> Attachment:
+        """A file that somebody sent. The token goes to Slack's own hosts alone.
+
+        Raises:
+            DeliveryError: it is too large, elsewhere, or can't be had.
+        """
+        base, address = urlsplit(self._client.base_url), urlsplit(file.url)
+        host, home = address.hostname or "", base.hostname or ""
+        if address.scheme != base.scheme or not (host == home or host.endswith(f".{home}")):
+            raise DeliveryError(say("slack.no_file"), permanent=True)
+        if file.bytes > MAX_ATTACHMENT:
+            raise DeliveryError(say("slack.large_file", limit=MAX_ATTACHMENT // 2**20), permanent=True)
+        headers = {"Authorization": f"Bearer {self._client.token}"}
+        session = self._client.session
+        if session is None:
+            raise DeliveryError(say("slack.no_file"))
+        with explained():
+            async with session.get(file.url, headers=headers, allow_redirects=False) as response:
+                # Without the scope, Slack answers with its sign-in page.
+                if response.status != 200 or response.content_type == "text/html":
+                    raise DeliveryError(say("slack.no_file"))
+                data = await _bounded(response.content)
+        return Attachment(name=file.name, media_type=file.media_type, data=data)
+
+
+async def _bounded(stream: aiohttp.StreamReader) -> bytes:
+    data = bytearray()
+    async for chunk in stream.iter_any():
+        data += chunk
+        if len(data) > MAX_ATTACHMENT:
+            raise DeliveryError(say("slack.large_file", limit=MAX_ATTACHMENT // 2**20), permanent=True)
+    return bytes(data)
 
 
 def content(text: str, blocks: Sequence[Block]) -> dict[str, Any]:

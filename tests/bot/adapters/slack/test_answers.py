@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from bot.adapters.slack.buttons import UNDER_PICTURES
 from bot.app import App, running
 from bot.settings import Settings
 from engine.types import Layer, Refused
 from tests.contract.slack import SlackHarness
 from tests.fakes.engine_client import ScriptedEngine
-from tests.fakes.slack import CHANNEL, DIRECT, Fault
+from tests.fakes.slack_api import CHANNEL, DIRECT, Fault
 from tests.fakes.slack_blocks import walk
 
 
@@ -28,8 +29,9 @@ async def finished(person: SlackHarness, pictures: int = 1) -> None:
 
     def seen() -> bool:
         standing = [message for message in person.slack.messages.values() if not is_private(message)]
-        buttons = [[item for item in walk(message) if item.get("type") == "button"] for message in standing]
-        return all(buttons) and sum(map(len, buttons)) == 2 * pictures
+        values = [item["value"] for item in walk(standing) if item.get("type") == "button"]
+        rerolls = [value for value in values if value.startswith("v1:reroll:")]
+        return len(rerolls) == pictures and not any(value.startswith("v1:cancel:") for value in values)
 
     await person.slack.until(seen)
 
@@ -47,7 +49,7 @@ async def test_a_picture_arrives_with_alt_text_parameters_and_buttons(
     message = said(person, "seed 7")
     assert [block["type"] for block in message["blocks"]] == ["context", "actions"]
     values = [item["value"] for item in walk(message["blocks"]) if item.get("type") == "button"]
-    assert values == [f"v1:reroll:{job}:0", f"v1:show:{job}:0"]
+    assert values == [f"v1:{action}:{job}:0" for action in UNDER_PICTURES]
 
 
 async def test_progress_is_one_message_that_goes_away(person: SlackHarness, app: App, engine: ScriptedEngine) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from bot.adapters.slack.incoming import SHORTCUT, SLASH_COMMANDS
-from bot.adapters.slack.manifest import SCOPES, manifest, written
+from bot.adapters.slack.incoming import GLOBAL_SHORTCUT, PICTURE_SHORTCUT, REMIX_SHORTCUT, SLASH_COMMANDS
+from bot.adapters.slack.manifest import EVENTS, SCOPES, manifest, written
 from bot.cli.main import run
 
 ROOT = Path(__file__).parents[4]
@@ -34,9 +34,28 @@ def test_the_command_writes_it(capsys: pytest.CaptureFixture[str]) -> None:
 def test_it_declares_what_the_code_listens_to(shipped: dict[str, Any]) -> None:
     commands = [command["command"] for command in shipped["features"]["slash_commands"]]
     assert commands == list(SLASH_COMMANDS)
-    assert [shortcut["callback_id"] for shortcut in shipped["features"]["shortcuts"]] == [SHORTCUT]
+    shortcuts = {shortcut["callback_id"]: shortcut["type"] for shortcut in shipped["features"]["shortcuts"]}
+    assert shortcuts == {GLOBAL_SHORTCUT: "global", PICTURE_SHORTCUT: "message", REMIX_SHORTCUT: "message"}
     assert shipped["settings"]["socket_mode_enabled"] is True
-    assert shipped["settings"]["event_subscriptions"]["bot_events"] == ["app_mention", "message.im"]
+    assert shipped["settings"]["event_subscriptions"]["bot_events"] == list(EVENTS)
+    assert shipped["features"]["app_home"]["home_tab_enabled"] is True
+
+
+def test_in_http_mode_everything_goes_to_one_address(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["slack", "manifest", "--url", "https://easel.example.org/"]) == 0
+    made = yaml.safe_load(capsys.readouterr().out)
+    events = "https://easel.example.org/slack/events"
+    assert {command["url"] for command in made["features"]["slash_commands"]} == {events}
+    assert made["settings"]["interactivity"]["request_url"] == events
+    assert made["settings"]["event_subscriptions"]["request_url"] == events
+    assert made["settings"]["socket_mode_enabled"] is False
+    assert made["oauth_config"]["redirect_urls"] == ["https://easel.example.org/slack/oauth_redirect"]
+
+
+@pytest.mark.parametrize("url", ["http://easel.example.org", "easel.example.org", "https://x/y", "https://"])
+def test_an_address_that_slack_would_not_take_is_refused(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["slack", "manifest", "--url", url]) == 2
+    assert "--url takes an address" in capsys.readouterr().err
 
 
 def test_its_texts_are_as_short_as_slack_wants_them(shipped: dict[str, Any]) -> None:

@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bot.adapters import slack
-from bot.adapters.slack import blocks
-from bot.adapters.slack.address import Address
+from bot.adapters.slack import blocks, forms, home
+from bot.adapters.slack.address import Address, Posted
 from bot.adapters.slack.surface import RESPONSES, ResponseUrl, Updates
+from bot.adapters.slack.text import plain_text
 from bot.adapters.slack.web import LASTING, content, refused
 from bot.app import App
-from bot.chat import Delivery, Picture
+from bot.chat import Button, Delivery, Picture, Requester, Role
+from bot.community import Community
 from bot.errors import DeliveryError, SettingsError
+from bot.handlers.home import Desk as HomeDesk
+from bot.handlers.home import Home
+from bot.quota import Usage
 from bot.settings import Settings
-from engine.types import Cached, Failed, Image
+from bot.store.rows import Appeal, AuditEntry, Ban, DeliveryRow, JobRow, JobState, PictureRow, PictureState, Report
+from engine.types import Cached, CacheStats, Failed, Image, ImageRequest, Layer
 from tests.bot.adapters.slack.test_answers import finished, is_private, press, said
 from tests.bot.workbench import ManualClock, resolved
 from tests.contract.slack import SlackHarness
 from tests.fakes import slack_blocks
 from tests.fakes.engine_client import ScriptedEngine
-from tests.fakes.slack import CHANNEL, Fault, member
+from tests.fakes.slack_api import CHANNEL, Fault, member
 
-SLOW = settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+SLOW = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 HOSTILE = st.text() | st.text(st.sampled_from("<@!#UC7>|&lt;*_~`[]()http://x.y\n\u202e"), max_size=200)
 
 
@@ -77,7 +85,7 @@ async def test_a_refusal_for_good_is_told_and_not_repeated(person: SlackHarness,
     assert [method for method, _ in person.slack.calls].count("files.completeUploadExternal") == 1
 
 
-@pytest.mark.parametrize("code", [*LASTING, "ratelimited", "fatal_error", "something_new"])
+@pytest.mark.parametrize("code", [*sorted(LASTING), "ratelimited", "fatal_error", "something_new"])
 def test_every_refusal_has_a_sentence(code: str) -> None:
     error = refused(code)
     assert error.permanent is (code in LASTING)
@@ -152,10 +160,10 @@ async def test_strangers_are_refused_on_every_surface(
     view = {
         "id": "V9",
         "type": "modal",
-        "callback_id": blocks.BATCH_VIEW,
+        "callback_id": forms.BATCH_VIEW,
         "state": {"values": {"prompts": {"prompts": {"value": "x"}}}},
     }
-    address = Address(team="T1", channel=CHANNEL, user="UX").model_dump_json()
+    opened = forms.Opened(address=Address(team="T1", channel=CHANNEL, user="UX")).model_dump_json()
     async with person.running(app.dispatcher):
         await person.slash("imagine", "a cat", user="UX")
         await person.slash("batch", user="UX")
@@ -163,7 +171,7 @@ async def test_strangers_are_refused_on_every_surface(
         await person.interact(
             "message_action", user="UX", callback_id="easel_picture", message=origin, channel={"id": CHANNEL}
         )
-        await person.interact("view_submission", user="UX", view=view | {"private_metadata": address})
+        await person.interact("view_submission", user="UX", view=view | {"private_metadata": opened})
         await press(person, "v1:reroll:abc:0", user="UX")
         await person.until("Only members of this workspace", times=6)
     assert engine.orders == []
@@ -184,15 +192,39 @@ async def test_a_refused_token_ends_the_adapter_with_one_sentence(person: SlackH
             raise AssertionError("it must not start")
 
 
-def test_half_a_setup_is_one_sentence(tmp_path: Path) -> None:
-    assert slack.make(Settings(home=tmp_path)) is None
-    with pytest.raises(SettingsError, match="EASEL_SLACK_APP_TOKEN"):
-        slack.make(Settings(home=tmp_path, slack_bot_token="xoxb-1"))
-    with pytest.raises(SettingsError, match="EASEL_SLACK_BOT_TOKEN"):
-        slack.make(Settings(home=tmp_path, slack_app_token="xapp-1"))
-    made = slack.make(Settings(home=tmp_path, slack_bot_token="xoxb-1", slack_app_token="xapp-1"))
+MANY = {"slack_http": True, "slack_signing_secret": "s", "slack_client_id": "c", "slack_client_secret": "s"}
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"slack_bot_token": "xoxb-1"}, "Slack needs EASEL_SLACK_APP_TOKEN, too."),
+        ({"slack_app_token": "xapp-1"}, "Slack needs EASEL_SLACK_BOT_TOKEN, too."),
+        ({"slack_http": True}, "needs EASEL_SLACK_SIGNING_SECRET, EASEL_SLACK_BOT_TOKEN, too"),
+        ({"slack_http": True, "slack_bot_token": "xoxb-1"}, "EASEL_SLACK_SIGNING_SECRET"),
+        ({"slack_client_id": "c", "slack_client_secret": "s"}, "--slack-http"),
+        (MANY | {"slack_client_secret": None}, "EASEL_SLACK_CLIENT_SECRET"),
+        (MANY | {"slack_bot_token": "xoxb-1"}, "not both"),
+    ],
+)
+def test_half_a_setup_is_one_sentence(tmp_path: Path, given: dict[str, Any], named: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(named)):
+        slack.make(Settings(home=tmp_path, **given))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"slack_bot_token": "xoxb-1", "slack_app_token": "xapp-1"},
+        {"slack_bot_token": "xoxb-1", "slack_signing_secret": "s", "slack_http": True},
+        MANY,
+    ],
+)
+def test_a_whole_setup_makes_an_adapter(tmp_path: Path, given: dict[str, Any]) -> None:
+    made = slack.make(Settings(home=tmp_path, **given))
     assert made is not None
     assert made.name == "slack"
+    assert slack.make(Settings(home=tmp_path)) is None
 
 
 def delivery(caption: str, pictures: int) -> Delivery:
@@ -217,14 +249,95 @@ def test_no_text_comes_alive_and_every_message_fits(text: str, pictures: int) ->
 @SLOW
 @given(HOSTILE)
 def test_a_form_fits_whatever_it_is_opened_with(text: str) -> None:
-    address = Address(team="T" * 12, channel="C" * 12, user="U" * 12).model_dump_json()
-    assert slack_blocks.view_problems(blocks.batch_view(address, "en", text)) == []
+    address = Address(team="T" * 12, channel="C" * 12, user="U" * 12)
+    opened = forms.Opened(address=address, image_of="abcdefgh 1")
+    nowhere = forms.Opened(address=address.model_copy(update={"channel": ""}))
+    prompt = "".join(c for c in text if c.isprintable()).strip()[:2000] or "x"
+    request = ImageRequest(prompt=prompt, negative_prompt=prompt, model=prompt[:200], style=prompt[:50])
+    offered = {"model": [text, "emoji"], "style": [prompt[:50], "photo"]}
+    for view in (
+        forms.batch_view(opened, "en", text),
+        forms.imagine_view(nowhere, "en", offered, request, asks_for_image=True),
+        forms.setting_view(opened, "en", ["strict", text]),
+    ):
+        assert slack_blocks.view_problems(view) == []
+        assert slack_blocks.live(view) == []
+
+
+@SLOW
+@given(HOSTILE)
+def test_a_refusal_a_notice_and_a_page_fit_and_show_nothing_alive(text: str) -> None:
+    given = [Button(label=text, command="moderation", text=f"allow {text}") for _ in range(30)]
+    for made in (
+        blocks.refusal(text, "abcdefgh", 0, "en"),
+        blocks.notice(text * 50, given),
+        blocks.progress(text, "abcdefgh", "en", "F1"),
+    ):
+        message = content(text, made)
+        assert slack_blocks.problems(message["blocks"]) == []
+        assert slack_blocks.live(message) == []
+    assert slack_blocks.view_problems(home.message(text)) == []
 
 
 def test_the_checks_themselves_find_what_slack_refuses() -> None:
-    button = {"type": "button", "action_id": "a", "text": blocks.plain_text("x" * 76), "value": "v"}
+    button = {"type": "button", "action_id": "a", "text": plain_text("x" * 76), "value": "v"}
     assert slack_blocks.problems([{"type": "actions", "elements": [button]}])[-1] == "text of 76 characters"
-    assert slack_blocks.problems([{"type": "section", "text": blocks.plain_text("x")}] * 51) == ["51 blocks"]
-    assert slack_blocks.problems([{"type": "nonsense"}]) == ["unknown block nonsense"]
+    assert slack_blocks.problems([{"type": "section", "text": plain_text("x")}] * 51) == ["51 blocks"]
+    assert "is not one of" in slack_blocks.problems([{"type": "nonsense"}])[0]
+    assert "'elements' is a required" in slack_blocks.problems([{"type": "actions"}])[0]
+    wrong = {"type": "actions", "elements": [{"type": "button", "text": plain_text("x"), "colour": "red"}]}
+    assert "'colour'" in slack_blocks.problems([wrong])[0]
     assert slack_blocks.live({"text": "<!channel>"}) == ["<!channel>"]
     assert slack_blocks.live({"text": "", "blocks": [{"type": "mrkdwn", "text": "*x*"}]}) == ["*x*"]
+
+
+PLACE = Address(team="T1", channel="C1", user="U1").place
+
+
+def job_of(text: str, words: str) -> JobRow:
+    """A job whose pictures stand in Slack."""
+    posted = Posted(channel="C1", files={0: "F1", 1: "F2"}).model_dump_json()
+    return JobRow(
+        id="abcdefgh",
+        event="e",
+        place=PLACE,
+        requester=Requester(platform="slack", id="T1/U1", name=text),
+        reply_to="",
+        command="imagine",
+        asked=(ImageRequest(prompt=words),) * 3,
+        requests=(resolved(words),) * 3,
+        seeds_free=False,
+        state=JobState.DELIVERED,
+        runner="r",
+        created=1e9,
+        updated=1e9,
+        pictures=tuple(PictureRow(index=index, state=PictureState.RENDERED) for index in range(3)),
+        deliveries=(DeliveryRow(job="abcdefgh", part=1, nonce="n", delivered=True, message_id=posted, attempts=1),),
+    )
+
+
+def page_of(text: str) -> Home:
+    """A moderator's page on which everything that somebody may have typed is this text."""
+    words = "".join(c for c in text if c.isprintable()).strip()[:500] or "x"
+    told = {"created": 1e9, "person": text, "scope": PLACE.scope}
+    about = {**told, "id": "abc", "job": "abcdefgh", "index": 0, "reason": text}
+    desk = HomeDesk(
+        settings=Community(channels=(words[:200],), watermark_text=words[:100]),
+        cache=CacheStats(entries=1, finished=1, unmarked=0, bytes=1, max_bytes=1, hits=1, misses=1, quarantined=0),
+        appeals=(Appeal(**about, prompt=text, digest="d", layer=Layer.KEYWORDS, categories=(text,)),),
+        reports=(Report(**about),),
+        bans=(Ban(**told, reason=text, actor=text),) * 3,
+        audit=(AuditEntry(created=1e9, actor=text, action=text, target=text, scope=text, detail=text),) * 30,
+    )
+    jobs = [job_of(text, words).model_copy(update={"id": f"job{number}"}) for number in range(11)]
+    usage = Usage(used=1, limit=2, resets_in=3.0)
+    return Home(role=Role.MODERATOR, usage=usage, running=tuple(jobs[:1]), recent=tuple(jobs[1:]), desk=desk)
+
+
+@SLOW
+@given(HOSTILE)
+def test_the_app_home_fits_and_shows_nothing_alive(text: str) -> None:
+    view = home.view(page_of(text), "en")
+    assert slack_blocks.view_problems(view) == []
+    assert slack_blocks.live(view) == []
+    assert "\N{RIGHT-TO-LEFT OVERRIDE}" not in "".join(slack_blocks.words(view["blocks"]))

@@ -1,0 +1,152 @@
+"""The events that Easel listens to, by slack_bolt. Each is acknowledged first; its answer is a task of its own."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+from slack_bolt.app.async_app import AsyncApp
+from slack_bolt.authorization import AuthorizeResult
+from slack_bolt.context.ack.async_ack import AsyncAck
+from slack_bolt.context.async_context import AsyncBoltContext
+from slack_sdk.oauth.installation_store.async_installation_store import AsyncInstallationStore
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.adapters.slack import buttons, forms, incoming
+from bot.adapters.slack.desk import Desk
+from bot.adapters.slack.incoming import Asked, Payload
+from bot.adapters.slack.workspaces import Workspace, Workspaces
+from bot.errors import BadInputError
+from bot.grammar import from_options
+
+bolt_log = logging.getLogger("bot.adapters.slack.bolt")
+"""Bolt's own. It repeats parts of what people sent in its warnings, so errors alone are kept."""
+
+
+def bolt(
+    client: AsyncWebClient, workspaces: Workspaces, desk: Desk, installations: AsyncInstallationStore | None = None
+) -> AsyncApp:
+    """The app. `client` has no token: each workspace has one of its own."""
+    bolt_log.setLevel(logging.ERROR)
+    app = AsyncApp(
+        name="easel",
+        logger=bolt_log,
+        client=client,
+        authorize=_authorizer(workspaces),
+        installation_store=installations,
+        # Listeners hand on and return at once; otherwise Bolt looks for the acknowledgement every 10 ms.
+        process_before_response=True,
+        # Signatures are checked before Bolt sees a request; see gate.py.
+        request_verification_enabled=False,
+    )
+    Listeners(desk).on(app)
+    if installations is not None:
+        app.enable_token_revocation_listeners()
+    return app
+
+
+WORKSPACE = "easel_workspace"
+"""Under this name Bolt's context carries the workspace to the listeners."""
+
+
+def _authorizer(workspaces: Workspaces):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    async def authorize(context: AsyncBoltContext, team_id: str | None, enterprise_id: str | None) -> AuthorizeResult:
+        """Find the workspace. People of others are let through as well: the desk refuses them in their language."""
+        workspace = await workspaces.find(team_id or "")
+        context[WORKSPACE] = workspace
+        return AuthorizeResult(
+            enterprise_id=enterprise_id,
+            team_id=team_id,
+            bot_user_id=workspace.bot if workspace else None,
+            bot_id=workspace.bot_id if workspace else None,
+        )
+
+    return authorize
+
+
+def _workspace(context: AsyncBoltContext) -> Workspace | None:
+    found = context[WORKSPACE]
+    return found if isinstance(found, Workspace) else None
+
+
+def _team(context: AsyncBoltContext) -> str:
+    return context.team_id or ""
+
+
+class Listeners:
+    """What happens on each kind of event."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def on(self, app: AsyncApp) -> None:
+        """Register with Bolt."""
+        for command in incoming.SLASH_COMMANDS:
+            app.command(command)(self._command)
+        app.event("app_mention")(self._message)
+        app.event("message")(self._message)
+        app.event("app_home_opened")(self._home)
+        on_message = re.compile(f"^({incoming.PICTURE_SHORTCUT}|{incoming.REMIX_SHORTCUT})$")
+        app.message_shortcut(on_message)(self._message_shortcut)
+        app.global_shortcut(incoming.GLOBAL_SHORTCUT)(self._global_shortcut)
+        app.view(forms.IMAGINE_VIEW)(self._form)
+        app.view(forms.BATCH_VIEW)(self._batch)
+        app.view(forms.SETTING_VIEW)(self._setting)
+        app.action(re.compile(f"^{buttons.ACTION_ID}_"))(self._button)
+
+    async def _command(self, ack: AsyncAck, body: Payload, context: AsyncBoltContext) -> None:
+        await ack()
+        self._desk.take(incoming.slash_command(body, _team(context)), _workspace(context))
+
+    async def _message(self, body: Payload, context: AsyncBoltContext) -> None:
+        workspace = _workspace(context)
+        asked = incoming.message(body, _team(context), workspace.bot if workspace else "")
+        if asked is not None:
+            self._desk.take(asked, workspace)
+
+    async def _message_shortcut(self, ack: AsyncAck, body: Payload, context: AsyncBoltContext) -> None:
+        await ack()
+        workspace = _workspace(context)
+        asked = incoming.message_shortcut(body, _team(context), workspace.bot if workspace else "")
+        self._desk.take(asked, workspace)
+
+    async def _global_shortcut(self, ack: AsyncAck, body: Payload, context: AsyncBoltContext) -> None:
+        await ack()
+        self._desk.take(incoming.global_shortcut(body, _team(context)), _workspace(context))
+
+    async def _form(self, ack: AsyncAck, body: Payload, context: AsyncBoltContext) -> None:
+        asked = forms.imagine_submission(body, _team(context))
+        wrong = _mistake(asked)
+        if wrong is None:
+            await ack()
+            self._desk.take(asked, _workspace(context))
+        else:
+            await ack(response_action="errors", errors=forms.mistakes(wrong))
+
+    async def _batch(self, ack: AsyncAck, body: Payload, context: AsyncBoltContext) -> None:
+        await ack()
+        self._desk.take(forms.batch_submission(body, _team(context)), _workspace(context))
+
+    async def _setting(self, ack: AsyncAck, body: Payload, context: AsyncBoltContext) -> None:
+        await ack()
+        self._desk.take(forms.setting_submission(body, _team(context)), _workspace(context))
+
+    async def _button(self, ack: AsyncAck, body: Payload, context: AsyncBoltContext) -> None:
+        await ack()
+        asked = incoming.button(body, _team(context))
+        if asked is not None:
+            self._desk.take(asked, _workspace(context))
+
+    async def _home(self, body: Payload, context: AsyncBoltContext) -> None:
+        workspace, event = _workspace(context), body["event"]
+        if workspace is not None and event.get("tab") == "home":
+            self._desk.open_home(workspace, event["user"])
+
+
+def _mistake(asked: Asked) -> str | None:
+    """What is wrong with the values of a form, while it is still open and can be mended."""
+    try:
+        from_options(asked.options or {})
+    except BadInputError as error:
+        return error.sentence
+    return None
