@@ -59,6 +59,11 @@ async def serve(db: Connection, generation_key: str, owner: str) -> None:
     await db.execute("INSERT OR IGNORE INTO served SELECT key, ? FROM entries WHERE key = ?", (owner, generation_key))
 
 
+async def serve_owners(db: Connection) -> None:
+    """Whoever had a picture drawn was given it: what a rebuilt index knows of who was served."""
+    await db.execute("INSERT OR IGNORE INTO served SELECT key, owner FROM entries WHERE tier = 'unmarked'")
+
+
 async def count(db: Connection, scope: str, name: str) -> None:
     """Raise one of a scope's counters."""
     await db.execute("INSERT INTO counters VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET value = value + 1", (scope, name))

@@ -39,13 +39,23 @@ class Cache:
         folder: everything lies under it.
         max_bytes: of the pictures in both tiers; the least recently used go first, the one just stored stays.
         clock: seconds since 1970.
+        files: the files, where they don't simply lie in the folder.
+        index_folder: of the index, where that is another one; it must exist.
     """
 
-    def __init__(self, folder: Path, *, max_bytes: int, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        max_bytes: int,
+        clock: Callable[[], float] = time.time,
+        files: Files | None = None,
+        index_folder: Path | None = None,
+    ) -> None:
         self._max_bytes = max_bytes
         self._clock = clock
-        self._files = Files(folder)
-        self._database = Database(folder / "index.sqlite3", self._fill)
+        self._files = files or Files(folder)
+        self._database = Database((index_folder or folder) / "index.sqlite3", self._fill)
         self._flights = Flights()
         self._writes: set[asyncio.Task[None]] = set()
         self._log = structlog.get_logger("engine.cache")
@@ -157,6 +167,19 @@ class Cache:
         if len(found) > 1:
             raise InputError(f"More than one picture's key begins with {prefix}; give more of it.")
         return found[0] if found else None
+
+    async def read(self, scope: str | None, key: str) -> bytes | None:
+        """The file of an entry of this scope, its checksum verified, without counting a use; None if there is none."""
+        if not is_key(key):
+            return None
+        try:
+            side_car, data = await asyncio.to_thread(self._files.read, key)
+        except DamagedError as damage:
+            await self._quarantine(key, damage)
+            return None
+        except OSError:
+            return None
+        return data if scope in (None, side_car.facts.scope) else None
 
     async def delete(self, scope: str | None, key: str) -> int:
         """Remove an entry, and with an unmarked picture the files made from it; returns files removed."""
@@ -286,6 +309,7 @@ class Cache:
             for key, damage in broken.items():
                 await asyncio.to_thread(self._files.quarantine, key)
                 await index.condemn(db, key, damage.scope)
+        await index.serve_owners(db)
 
     async def _chunks(self) -> AsyncIterator[Sequence[str]]:
         keys = self._files.keys()
