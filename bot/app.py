@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bot.adapters.base import Adapter
+from bot.appeals import Appeals
 from bot.clients.base import EngineClient
+from bot.community import Communities
 from bot.dispatch import Dispatcher
 from bot.errors import SettingsError
 from bot.jobs import Jobs
@@ -20,6 +22,7 @@ from bot.store import Store
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
+    from starlette.types import ASGIApp
 
 
 def _discord(settings: Settings) -> Adapter | None:
@@ -37,6 +40,14 @@ def _slack(settings: Settings) -> Adapter | None:
         return slack.make(settings)
 
 
+def _web(settings: Settings) -> Adapter | None:
+    if settings.web_port is None:
+        return None
+    with _needing("web"):
+        from bot.adapters.web.adapter import Web
+    return Web(settings)
+
+
 @contextmanager
 def _needing(extra: str) -> Iterator[None]:
     """Say which extra of this package is missing, if one is."""
@@ -46,7 +57,7 @@ def _needing(extra: str) -> Iterator[None]:
         raise SettingsError(say("settings.extra", name=error.name or "", extra=extra)) from error
 
 
-PLATFORMS: tuple[Callable[[Settings], Adapter | None], ...] = (_discord, _slack)
+PLATFORMS: tuple[Callable[[Settings], Adapter | None], ...] = (_discord, _slack, _web)
 """Makers of the adapters that `easel serve` runs; each answers None where its platform is not set up."""
 
 
@@ -64,11 +75,12 @@ def connect(settings: Settings, registry: CollectorRegistry | None = None) -> En
     """The engine that the settings name.
 
     Raises:
-        SettingsError: there is no such engine in this version.
         ExtraMissingError: its packages are not installed.
     """
-    if settings.engine != "local":
-        raise SettingsError(say("settings.no_engine", given=settings.engine))
+    if settings.engine == "modal":
+        from bot.clients import modal
+
+        return modal.connect(settings)
     from bot.clients import local
 
     return local.connect(settings, registry)
@@ -101,8 +113,33 @@ async def running(settings: Settings, client: EngineClient | None = None) -> Asy
         await jobs.start()
         if settings.metrics_port and registry:
             _publish(stack, settings.metrics_port, registry, jobs)
-        dispatcher = Dispatcher(jobs=jobs, client=client, moderation=moderation, quota=quota, settings=settings)
+        dispatcher = Dispatcher(
+            jobs=jobs,
+            client=client,
+            moderation=moderation,
+            quota=quota,
+            communities=Communities(store),
+            appeals=Appeals(store),
+            settings=settings,
+        )
         yield App(settings=settings, client=client, jobs=jobs, dispatcher=dispatcher)
+
+
+def gradio_app(settings: Settings, client: EngineClient | None = None) -> ASGIApp:
+    """The web page and everything below it for an ASGI server that isn't ours; starts and stops with its lifespan.
+
+    Raises:
+        SettingsError: the `web` extra is not installed.
+    """
+    with _needing("web"):
+        from bot.adapters.web.adapter import gradio_app as mounted
+
+    @asynccontextmanager
+    async def start() -> AsyncIterator[Dispatcher]:
+        async with running(settings, client) as app:
+            yield app.dispatcher
+
+    return mounted(settings, start)
 
 
 def _registry() -> CollectorRegistry:

@@ -44,6 +44,9 @@ class EngineClient(Protocol):
     async def cache_show(self, scope: str | None, key: str) -> CacheEntry | None:
         """One entry by its key, or by a prefix of at least 8 characters that fits only one."""
 
+    async def cache_read(self, scope: str | None, key: str) -> bytes | None:
+        """The file of an entry, its checksum verified, for looking at: no hit is counted. None if there is none."""
+
     async def cache_delete(self, scope: str | None, key: str) -> int:
         """Remove an entry, and the finished files made from it if it is unmarked; returns files removed."""
 

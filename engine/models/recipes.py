@@ -54,11 +54,14 @@ class KnownModel:
     repo: str
     size: int
     sha256: Mapping[str, str] = field(default_factory=dict)
+    file: str = ""
+    """The one file that holds all weights, where it is not a folder in the diffusers layout."""
 
     @property
     def recipe(self) -> Recipe:
         """How to fetch it."""
-        return Recipe(repo=self.repo, revision=self.info.revision, size=self.size, sha256=self.sha256)
+        only = tuple(self.sha256) if self.file else ()
+        return Recipe(repo=self.repo, revision=self.info.revision, size=self.size, sha256=self.sha256, only=only)
 
 
 _SD2_VAE = "3e4c08995484ee61270175e9e7a072b66a6e4eeb5f0c266667fe1f45b90daf9a"
@@ -92,6 +95,16 @@ _SD15 = KnownModel(
         _TEXT: "77795e2023adcf39bc29a884661950380bd093cf0750a966d473d1718dc9ef4e",
         **_CLIP_TOKENIZER,
     },
+)
+_SD15_SINGLE = KnownModel(
+    info=_SD15.info.model_copy(update={"name": "v1-5-pruned-emaonly", "title": "Stable Diffusion 1.5, one file"}),
+    repo=_SD15.repo,
+    size=4_267_000_000,
+    sha256={
+        "v1-5-pruned-emaonly.safetensors": "6ce0161689b3853acaa03779ec93eafe75a02f4ced659bee03f50797806fa2fa",
+        **_CLIP_TOKENIZER,
+    },
+    file="v1-5-pruned-emaonly.safetensors",
 )
 _SD21 = KnownModel(
     info=ModelInfo(
@@ -203,7 +216,7 @@ _FLUX_SCHNELL = KnownModel(
 )
 
 KNOWN_MODELS: Mapping[str, KnownModel] = {
-    known.info.name: known for known in (_SD15, _SD21, _SD21_BASE, _SD_TURBO, _SDXL, _FLUX_SCHNELL)
+    known.info.name: known for known in (_SD15, _SD15_SINGLE, _SD21, _SD21_BASE, _SD_TURBO, _SDXL, _FLUX_SCHNELL)
 }
 """The models that a short name stands for, beside the bundled one."""
 

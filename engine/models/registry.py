@@ -128,6 +128,8 @@ def _known(model: KnownModel, settings: EngineSettings) -> ModelSource:
     manifest = Manifest.read(folder)
     installed = manifest is not None and manifest.revision == model.info.revision and manifest.complete(folder)
     info = model.info.model_copy(update={"installed": installed})
+    if model.file:
+        return ModelSource(info=info, path=folder / model.file, kind="native")
     return ModelSource(info=info, path=folder, kind=_kind(folder))
 
 

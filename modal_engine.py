@@ -1,0 +1,397 @@
+"""Easel on Modal: `modal deploy modal_engine.py`.
+
+`Engine` checks, looks up, marks and stores, on a CPU; `Generator` draws, on a GPU, and is asked only for what the
+cache doesn't hold. What the classes do is in `engine.deployment`; here is what they are given: images, volumes,
+secrets, sizes. The settings are read once, when this is deployed, and travel with it.
+"""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from collections.abc import AsyncGenerator, Callable
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Self
+
+import modal
+
+from bot.clients.modal import Deployed, Mounted
+from bot.settings import Settings, load
+from engine.models import baking, recipes
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from bot.serverless import Chats, Keeper
+    from engine.deployment import EngineService, GeneratorService
+    from engine.line import Remote
+
+SETTINGS = load()
+RENTAL = SETTINGS.modal
+ROOT = Path(__file__).parent
+HOME = PurePosixPath("/easel")
+MODELS, PICTURES, STATE = HOME / "models", HOME / "cache", PurePosixPath("/state")
+DETOXIFY = PurePosixPath("/opt/detoxify")
+CONSTRAINTS = "/opt/constraints.txt"
+TORCH_FOR_CPU = "https://download.pytorch.org/whl/cpu"
+GENERATION_SECONDS = int(SETTINGS.generation_timeout) + 30
+"""Modal's limit for a batch; ours comes first, and has a sentence."""
+ENVIRONMENT: dict[str, str | None] = {**SETTINGS.carried(), "EASEL_HOME": str(HOME), "HF_HUB_OFFLINE": "1"}
+
+app = modal.App(RENTAL.app)
+weights = modal.Volume.from_name(RENTAL.weights_volume, create_if_missing=True)
+pictures = modal.Volume.from_name(RENTAL.cache_volume, create_if_missing=True)
+state = modal.Volume.from_name(RENTAL.state_volume, create_if_missing=True)
+
+
+def secret(name: str, *keys: str) -> modal.Secret:
+    """A secret of the workspace; deploying fails where a key is missing."""
+    return modal.Secret.from_name(name, required_keys=list(keys))
+
+
+HUB_SECRETS = [secret(RENTAL.hub_secret, "EASEL_HUB_TOKEN")] if RENTAL.hub_secret else []
+CHAT_SECRETS = {
+    "discord": lambda: secret(RENTAL.discord_secret, "EASEL_DISCORD_TOKEN", "EASEL_DISCORD_PUBLIC_KEY"),
+    "slack": lambda: secret(RENTAL.slack_secret, "EASEL_SLACK_BOT_TOKEN", "EASEL_SLACK_SIGNING_SECRET"),
+}
+
+
+def packages(*extras: str) -> list[str]:
+    """What Easel and some of its extras need, but torch; nothing in a container, where pyproject.toml isn't."""
+    project = ROOT / "pyproject.toml"
+    if not project.exists():
+        return []
+    described = tomllib.loads(project.read_text("utf-8"))["project"]
+    needed = {*described["dependencies"]}.union(*(described["optional-dependencies"][extra] for extra in extras))
+    return sorted(name for name in needed if not name.startswith("torch>"))
+
+
+def image(*extras: str, torch_index: str | None = None) -> modal.Image:
+    """Python and packages; what changes often comes last, and the source is mounted, so that it builds nothing."""
+    built = modal.Image.debian_slim(python_version="3.11").apt_install("curl")
+    pins = ROOT / "constraints.txt"
+    if "engine" in extras:
+        pinned = pins.read_text("utf-8").splitlines() if pins.exists() else []
+        torch = next((line for line in pinned if line.startswith("torch==")), "torch")
+        built = built.uv_pip_install(torch, index_url=torch_index)
+    built = built.add_local_file(pins, CONSTRAINTS, copy=True)
+    return built.uv_pip_install(packages(*extras), extra_options=f"--constraint {CONSTRAINTS}")
+
+
+def with_source(built: modal.Image) -> modal.Image:
+    """The image, and beside it Easel as it is on the machine that deploys."""
+    return built.add_local_python_source("engine", "bot", ignore=["**/__pycache__"])
+
+
+gpu_image = with_source(image("engine", "modal", torch_index=RENTAL.torch_index))
+cpu_image = with_source(
+    image("engine", "modal", torch_index=TORCH_FOR_CPU)
+    .run_commands(*baking.commands(recipes.DETOXIFY, DETOXIFY))
+    .env({"EASEL_TOXICITY_FOLDER": str(DETOXIFY)})
+)
+serve_image = with_source(image("modal", "discord", "slack", "web"))
+
+
+def settings_for_gpu() -> Settings:
+    """The settings of a container with a GPU; the machine that deploys may have none."""
+    return SETTINGS if modal.is_local() else SETTINGS.model_copy(update={"device": "cuda"})
+
+
+def generators() -> Remote:
+    """The GPU class; where nothing is deployed, a generator in this process."""
+    if not modal.is_local():
+        return Deployed(Generator(), "draw")
+    from engine.deployment import GeneratorService, Nearby
+
+    service = GeneratorService(settings_for_gpu(), RENTAL)
+    service.load()
+    service.wake()
+    return Nearby(service)
+
+
+@app.cls(
+    image=gpu_image,
+    gpu=list(RENTAL.gpus),
+    volumes={str(MODELS): weights.read_only()},
+    secrets=HUB_SECRETS,
+    env=ENVIRONMENT,
+    min_containers=RENTAL.gpu_containers_kept,
+    max_containers=RENTAL.gpu_containers,
+    scaledown_window=RENTAL.scaledown_window,
+    timeout=GENERATION_SECONDS,
+    startup_timeout=RENTAL.startup_timeout,
+    enable_memory_snapshot=RENTAL.memory_snapshot or RENTAL.gpu_snapshot,
+    experimental_options={"enable_gpu_snapshot": True} if RENTAL.gpu_snapshot else {},
+)
+@modal.concurrent(max_inputs=RENTAL.gpu_requests, target_inputs=(RENTAL.gpu_requests + 1) // 2)
+class Generator:
+    """Draws batches on a GPU; a few at once share its steps, and more start another container."""
+
+    service: GeneratorService
+
+    @modal.enter(snap=RENTAL.memory_snapshot or RENTAL.gpu_snapshot)
+    def load(self) -> None:
+        """Load the model before the snapshot, where nothing may touch the GPU unless that is kept as well."""
+        self.prepare()
+
+    @modal.enter(snap=False)
+    def wake(self) -> None:
+        """Bring it to the GPU."""
+        self.prepare()
+        self.service.wake()
+
+    def prepare(self) -> None:
+        """Load the model, once: without a snapshot, Modal may call either hook first."""
+        if hasattr(self, "service"):
+            return
+        from engine.deployment import GeneratorService
+
+        self.service = GeneratorService(settings_for_gpu(), RENTAL)
+        self.service.load()
+        if RENTAL.gpu_snapshot:
+            self.service.move()
+
+    @modal.exit()
+    async def close(self) -> None:
+        """Stop."""
+        await self.service.close()
+
+    @modal.method()
+    async def draw(self, payload: bytes) -> AsyncGenerator[bytes, None]:
+        """Draw a batch; yields its steps and its pictures."""
+        async for answer in self.service.draw(payload, modal.current_function_call_id() or ""):
+            yield answer
+
+
+@app.cls(
+    image=cpu_image,
+    cpu=RENTAL.engine_cores,
+    memory=RENTAL.engine_memory,
+    volumes={str(MODELS): weights.read_only(), str(PICTURES): pictures},
+    secrets=HUB_SECRETS,
+    env=ENVIRONMENT,
+    max_containers=RENTAL.engine_containers,
+    scaledown_window=RENTAL.engine_scaledown_window,
+    timeout=int(RENTAL.deadline),
+    startup_timeout=RENTAL.startup_timeout,
+)
+@modal.concurrent(max_inputs=100)
+class Engine:
+    """Everything but the pixels. A hit or a refusal is answered here and starts no GPU."""
+
+    service: EngineService
+
+    async def __aenter__(self) -> Self:
+        """Read the cache, once; every `.local()` calls this, and not the hook below."""
+        if hasattr(self, "service"):
+            return self
+        from engine.deployment import EngineService
+
+        volume, index = Mounted(pictures), SETTINGS.home / "index"
+        self.service = EngineService(SETTINGS, RENTAL, generator=generators(), volume=volume, index_folder=index)
+        await self.service.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Commit what was stored."""
+        await self.service.close()
+
+    @modal.enter()
+    async def open(self) -> None:
+        """Begin."""
+        await self.__aenter__()
+
+    @modal.exit()
+    async def close(self) -> None:
+        """End."""
+        await self.__aexit__()
+
+    @modal.method()
+    async def generate(self, payload: bytes) -> AsyncGenerator[bytes, None]:
+        """Draw an order; yields its events."""
+        async for answer in self.service.generate(payload, modal.current_function_call_id() or ""):
+            yield answer
+
+    @modal.method()
+    async def generate_batch(self, payload: bytes) -> list[bytes]:
+        """Draw an order; returns how each picture ended."""
+        return await self.service.generate_batch(payload)
+
+    @modal.method()
+    async def info(self, payload: bytes) -> bytes:
+        """Models, defaults and warnings."""
+        return await self.service.answer("info", payload)
+
+    @modal.method()
+    async def cache_stats(self, payload: bytes) -> bytes:
+        """Figures of the cache."""
+        return await self.service.answer("cache_stats", payload)
+
+    @modal.method()
+    async def cache_list(self, payload: bytes) -> bytes:
+        """Entries of the cache."""
+        return await self.service.answer("cache_list", payload)
+
+    @modal.method()
+    async def cache_show(self, payload: bytes) -> bytes:
+        """One entry."""
+        return await self.service.answer("cache_show", payload)
+
+    @modal.method()
+    async def cache_read(self, payload: bytes) -> bytes:
+        """The file of an entry."""
+        return await self.service.answer("cache_read", payload)
+
+    @modal.method()
+    async def cache_delete(self, payload: bytes) -> bytes:
+        """Remove one entry."""
+        return await self.service.answer("cache_delete", payload)
+
+    @modal.method()
+    async def cache_clear(self, payload: bytes) -> bytes:
+        """Remove everything."""
+        return await self.service.answer("cache_clear", payload)
+
+    @modal.method()
+    async def cache_purge(self, payload: bytes) -> bytes:
+        """Remove what a person asked for."""
+        return await self.service.answer("cache_purge", payload)
+
+    @modal.method()
+    async def cache_verify(self, payload: bytes) -> bytes:
+        """Compare every file with its checksum."""
+        return await self.service.answer("cache_verify", payload)
+
+    @modal.method()
+    async def verify(self, payload: bytes) -> bytes:
+        """Say what a picture file tells of its making."""
+        return await self.service.answer("verify", payload)
+
+
+def keeper(name: str) -> Keeper:
+    """Of the database of a chat or of the web page; they don't share one."""
+    from bot.serverless import Keeper
+
+    return Keeper(SETTINGS.database, Path(STATE / name), Mounted(state).commit)
+
+
+SERVED: dict[str, Any] = {
+    "image": serve_image,
+    "volumes": {str(STATE): state},
+    "env": ENVIRONMENT,
+    "max_containers": 1,
+    "scaledown_window": RENTAL.engine_scaledown_window,
+    "timeout": int(RENTAL.deadline),
+    "startup_timeout": RENTAL.startup_timeout,
+}
+CHATS = [name for name in RENTAL.serve if name in CHAT_SECRETS]
+
+
+def served_chats(chat: type[Any]) -> Any:  # noqa: ANN401  (Modal's own, or the plain class)
+    """Deploy the class, if a chat is to be served."""
+    if not CHATS:
+        return chat
+    deploy = app.cls(**SERVED, secrets=[CHAT_SECRETS[name]() for name in CHATS])
+    return deploy(modal.concurrent(max_inputs=100)(chat))
+
+
+def served_page(page: Callable[[], ASGIApp]) -> Any:  # noqa: ANN401
+    """Deploy the function, if the web page is to be served."""
+    if "web" not in RENTAL.serve:
+        return page
+    return app.function(**SERVED)(modal.concurrent(max_inputs=100)(modal.asgi_app()(page)))
+
+
+@served_chats
+class Chat:
+    """Slack and Discord by HTTP, for those who don't want a server of their own. One container has the database."""
+
+    chats: Chats
+
+    async def keep(self) -> None:
+        """Have this container kept until everything that was asked for is done."""
+        await Chat().attend.spawn.aio()
+
+    @modal.enter()
+    async def open(self) -> None:
+        """Bring the database back."""
+        from bot.serverless import Chats
+
+        served = {"engine": "modal", "slack_http": "slack" in RENTAL.serve}
+        self.chats = Chats(SETTINGS.model_copy(update=served), keeper("chat"), self.keep)
+        await self.chats.start()
+
+    @modal.exit()
+    async def close(self) -> None:
+        """Copy it a last time."""
+        await self.chats.stop()
+
+    @modal.asgi_app()
+    def web(self) -> ASGIApp:
+        """`/slack/events` and `/discord/interactions`."""
+        return self.chats.application()
+
+    @modal.method()
+    async def attend(self) -> None:
+        """Keep this container; where it is taken away all the same, Modal calls this again in the next one."""
+        await self.chats.attend()
+
+
+@served_page
+def gradio_app() -> ASGIApp:
+    """The web page."""
+    from bot.serverless import page
+
+    return page(SETTINGS.model_copy(update={"engine": "modal"}), keeper("web"))
+
+
+@app.function(
+    image=cpu_image,
+    volumes={str(MODELS): weights},
+    secrets=HUB_SECRETS,
+    env={**ENVIRONMENT, "HF_HUB_OFFLINE": "0"},
+    timeout=3600,
+)
+def download(model: str = SETTINGS.model) -> str:
+    """Bring a model onto the volume: `modal run modal_engine.py::download --model sd15`."""
+    from engine import deployment
+
+    path = deployment.download(model, SETTINGS, lambda *_: None)
+    Mounted(weights).commit()
+    sys.stdout.write(f"{model} is at {path}\n")
+    return str(path)
+
+
+@app.function(
+    image=gpu_image,
+    gpu=list(RENTAL.gpus),
+    volumes={str(MODELS): weights.read_only()},
+    env=ENVIRONMENT,
+    timeout=1800,
+    startup_timeout=RENTAL.startup_timeout,
+)
+def benchmark_on_gpu(rounds: int = 5) -> str:
+    """Our pipeline and that of diffusers, in one container."""
+    import torch as installed
+
+    from engine.pipelines.factory import make
+    from engine.race import race, table
+
+    found = installed.cuda.get_device_name() if installed.cuda.is_available() else "no GPU"
+    rows = table(tuple(race(settings_for_gpu(), make, rounds=rounds)))
+    return f"{SETTINGS.model} on {found}, torch {installed.__version__}\n{rows}"
+
+
+@app.local_entrypoint()
+def benchmark(rounds: int = 5) -> None:
+    """`modal run modal_engine.py::benchmark`: seconds a picture, then the cold start of the deployed GPU class.
+
+    To compare that with and without a snapshot, deploy with EASEL_MODAL__MEMORY_SNAPSHOT=false and run it again.
+    """
+    from engine import race
+
+    sys.stdout.write(benchmark_on_gpu.remote(rounds) + "\n")
+    deployed = modal.Cls.from_name(RENTAL.app, "Generator", environment_name=RENTAL.environment)()
+    way = "from a snapshot" if RENTAL.memory_snapshot else "without a snapshot"
+    for name, seconds in race.first_picture(deployed.draw.remote_gen, SETTINGS):
+        sys.stdout.write(f"cold start {way}, {name}: {seconds:.1f} s\n")

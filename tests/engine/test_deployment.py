@@ -1,0 +1,375 @@
+"""What the Modal app's classes do, with a scripted pipeline where the GPU would be and everything else real."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import deployment, marks, wire
+from engine.cache.volume import Volume
+from engine.deployment import EngineService, GeneratorService, Nearby
+from engine.errors import (
+    EngineError,
+    MemoryExhaustedError,
+    StorageError,
+    UnreachableError,
+    VersionMismatchError,
+    WeightsError,
+)
+from engine.models.registry import ModelSource
+from engine.pipelines.base import Drawing
+from engine.pipelines.remote import NEWS, Drawn, Step, unpacked
+from engine.rental import RentalSettings
+from engine.settings import EngineSettings
+from engine.types import Cached, Cancelled, Event, Failed, Image, Order, Progress, Refused, Stage
+from tests.engine.ordering import order, pixel, request
+from tests.engine.scripted_pipeline import ScriptedPipeline
+
+RENTAL = RentalSettings(gpus=("A10",), prices={"A10": 3600.0}, scaledown_window=10)
+
+
+class Counted(Nearby):
+    """A generator whose calls are counted, which can be away, and which remembers what was cancelled."""
+
+    def __init__(self, service: GeneratorService) -> None:
+        super().__init__(service)
+        self.calls = 0
+        self.away = False
+        self.cancelled: list[str] = []
+
+    async def stream(self, payload: bytes) -> AsyncGenerator[bytes, None]:
+        self.calls += 1
+        if self.away:
+            raise UnreachableError("No GPU.")
+        async for answer in super().stream(payload):
+            yield answer
+
+    async def cancel(self, call: str) -> None:
+        self.cancelled.append(call)
+
+
+class Disk(Volume):
+    """A volume that is this machine's disk."""
+
+    def __init__(self) -> None:
+        self.commits = 0
+        self.reloads = 0
+
+    def commit(self) -> None:
+        self.commits += 1
+
+    def reload(self) -> None:
+        self.reloads += 1
+
+
+class Deployment:
+    """Both services, as the app connects them."""
+
+    def __init__(self, home: Path, pipeline: ScriptedPipeline, **settings: Any) -> None:
+        self.settings = EngineSettings(home=home, **settings)
+        self.pipeline = pipeline
+        self.volume = Disk()
+        self.generator = GeneratorService(self.settings, RENTAL, make=pipeline)
+        self.generator.load()
+        self.generator.wake()
+        self.counted = Counted(self.generator)
+        self.engine = self.another(home / "index")
+
+    def another(self, index: Path) -> EngineService:
+        return EngineService(self.settings, RENTAL, generator=self.counted, volume=self.volume, index_folder=index)
+
+    async def draw(self, wanted: Order) -> list[Event]:
+        return [event async for event in self.stream(wanted)]
+
+    async def stream(self, wanted: Order) -> AsyncGenerator[Event, None]:
+        async for payload in self.engine.generate(wire.call(order=wanted), "fc-1"):
+            answer = wire.read(payload)
+            if answer.value is not None:
+                yield wire.understood(wire.EVENT, answer.value)
+
+    async def picture(self, wanted: Order) -> Image:
+        found = (await self.draw(wanted))[-1]
+        assert isinstance(found, Image)
+        return found
+
+    async def ask(self, question: str, **arguments: wire.Argument) -> Any:
+        answer = wire.read(await self.engine.answer(question, wire.call(**arguments)))
+        return wire.understood(wire.VALUES[question], answer.value)
+
+
+@pytest.fixture
+def pipeline() -> ScriptedPipeline:
+    return ScriptedPipeline()
+
+
+@asynccontextmanager
+async def deployed(home: Path, pipeline: ScriptedPipeline, **settings: Any) -> AsyncIterator[Deployment]:
+    deployment = Deployment(home, pipeline, **settings)
+    await deployment.engine.open()
+    try:
+        yield deployment
+    finally:
+        pipeline.gate.set()
+        await deployment.engine.close()
+        await deployment.generator.close()
+
+
+async def test_a_picture_is_drawn_elsewhere_and_finished_here(tmp_path: Path, pipeline: ScriptedPipeline) -> None:
+    async with deployed(tmp_path, pipeline, invisible_mark=False) as there:
+        events = await there.draw(order(request(watermark=False)))
+    assert [event.stage for event in events[:-1] if isinstance(event, Progress)] == [
+        Stage.WAKING,
+        Stage.DRAWING,
+        Stage.DRAWING,
+        Stage.FINISHING,
+    ]
+    image = events[-1]
+    assert isinstance(image, Image)
+    assert image.cached is Cached.NONE
+    assert pixel(image) == (7, 0, 128), "not one level of one pixel is lost on the way"
+
+
+async def test_a_hit_and_a_refusal_start_no_gpu(tmp_path: Path, pipeline: ScriptedPipeline) -> None:
+    async with deployed(tmp_path, pipeline) as there:
+        refused = (await there.draw(order(request("a naked child"))))[-1]
+        assert isinstance(refused, Refused)
+        assert there.counted.calls == 0
+        assert (await there.picture(order(request()))).cached is Cached.NONE
+        assert there.counted.calls == 1
+        assert (await there.picture(order(request()))).cached is Cached.FINISHED
+        assert (await there.picture(order(request(watermark_text="Other")))).cached is Cached.UNMARKED
+        assert there.counted.calls == 1
+
+
+async def test_callers_who_ask_the_same_at_once_share_one_gpu(tmp_path: Path, pipeline: ScriptedPipeline) -> None:
+    async with deployed(tmp_path, pipeline) as there:
+        found = await asyncio.gather(*(there.picture(order(request(), job=f"j{n}", owner=f"x:{n}")) for n in range(5)))
+        assert len({image.data for image in found}) == 1
+        assert there.counted.calls == 1
+
+
+async def test_a_spent_budget_leaves_the_cache(tmp_path: Path, pipeline: ScriptedPipeline) -> None:
+    async with deployed(tmp_path, pipeline) as there:
+        await there.picture(order(request()))
+        assert await there.picture(order(request()).model_copy(update={"hits_only": True}))
+        (failed,) = await there.draw(order(request(seed=8)).model_copy(update={"hits_only": True}))
+        assert isinstance(failed, Failed)
+        assert failed.code == "budget"
+        assert there.counted.calls == 1
+
+
+async def test_what_a_picture_cost_comes_with_it_once(tmp_path: Path, pipeline: ScriptedPipeline) -> None:
+    async with deployed(tmp_path, pipeline) as there:
+        drawn = [event for event in await there.draw(order(request(), request())) if isinstance(event, Image)]
+        costs = [image.cost for image in drawn if image.cost is not None]
+        assert len(drawn) == 2
+        assert len(costs) == 1, "both are the same drawing"
+        assert costs[0].dollars == pytest.approx(costs[0].gpu_seconds + costs[0].idle_seconds, abs=0.01)
+        assert costs[0].idle_seconds >= RENTAL.scaledown_window
+        assert (await there.picture(order(request()))).cost is None
+
+
+async def test_a_generator_that_is_away_is_a_passing_failure(tmp_path: Path, pipeline: ScriptedPipeline) -> None:
+    async with deployed(tmp_path, pipeline) as there:
+        there.counted.away = True
+        failed = (await there.draw(order(request())))[-1]
+        assert isinstance(failed, Failed)
+        assert failed.code == UnreachableError.code
+        there.counted.away = False
+        assert await there.picture(order(request()))
+
+
+async def test_an_error_of_the_gpu_arrives_as_itself(tmp_path: Path, pipeline: ScriptedPipeline) -> None:
+    pipeline.fault = WeightsError("The weights are torn.")
+    async with deployed(tmp_path, pipeline) as there:
+        failed = (await there.draw(order(request())))[-1]
+    assert failed == Failed(index=0, code="weights", sentence="The weights are torn.")
+
+
+async def test_a_fault_of_ours_is_answered_without_its_details(tmp_path: Path, pipeline: ScriptedPipeline) -> None:
+    pipeline.fault = ZeroDivisionError("secret")
+    async with deployed(tmp_path, pipeline) as there:
+        failed = (await there.draw(order(request())))[-1]
+    assert isinstance(failed, Failed)
+    assert "secret" not in failed.sentence
+
+
+async def test_giving_up_a_stream_stops_the_gpu(tmp_path: Path, pipeline: ScriptedPipeline) -> None:
+    pipeline.gate.clear()
+    async with deployed(tmp_path, pipeline) as there:
+        stream = there.engine.generate(wire.call(order=order(request())), "fc-1")
+        async for payload in stream:
+            answer = wire.read(payload)
+            if answer.value and answer.value.get("step") == 1:
+                break
+        await stream.aclose()
+        pipeline.gate.set()
+        assert there.counted.cancelled == ["nearby"]
+        assert (await there.picture(order(request(seed=9)))).request.seed == 9
+
+
+async def test_a_long_silence_is_filled_with_signs_of_life(
+    tmp_path: Path, pipeline: ScriptedPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deployment, "ALIVE_SECONDS", 0.01)
+    pipeline.gate.clear()
+    async with deployed(tmp_path, pipeline) as there:
+        alive = 0
+        async for payload in there.engine.generate(wire.call(order=order(request())), "fc-1"):
+            alive += wire.read(payload).alive
+            if alive == 3:
+                pipeline.gate.set()
+        assert alive >= 3
+
+
+async def test_a_batch_is_answered_at_once(tmp_path: Path, pipeline: ScriptedPipeline) -> None:
+    async with deployed(tmp_path, pipeline) as there:
+        answers = await there.engine.generate_batch(wire.call(order=order(request(), request(seed=8))))
+        found = [wire.understood(wire.EVENT, wire.read(answer).value) for answer in answers]
+        assert [(type(event), event.index) for event in found] == [(Image, 0), (Image, 1)]
+
+
+async def test_questions_are_answered(tmp_path: Path, pipeline: ScriptedPipeline) -> None:
+    async with deployed(tmp_path, pipeline) as there:
+        image = await there.picture(order(request()))
+        assert (await there.ask("info")).default_model == "emoji"
+        assert (await there.ask("cache_stats", scope="x:a")).entries == 2
+        (entry, *_) = await there.ask("cache_list", scope=None, limit=5, offset=0, search="apple")
+        assert await there.ask("cache_show", scope=None, key=entry.key) == entry
+        assert await there.ask("cache_read", scope=None, key=image.key) == image.data
+        assert (await there.ask("verify", data=image.data)).made_here is True
+        assert (await there.ask("cache_verify")).damaged == ()
+        assert await there.ask("cache_delete", scope=None, key=image.key) == 1
+        assert await there.ask("cache_purge", scope=None, owner="x:1") == 1
+        assert await there.ask("cache_clear", scope=None) == 0
+
+
+async def test_every_question_of_the_wire_is_a_method_of_the_engine(tmp_path: Path, pipeline: ScriptedPipeline) -> None:
+    engine = Deployment(tmp_path, pipeline).engine._engine
+    assert [name for name in wire.VALUES if not hasattr(engine, name)] == []
+
+
+async def test_an_error_is_an_answer(tmp_path: Path, pipeline: ScriptedPipeline) -> None:
+    async with deployed(tmp_path, pipeline) as there:
+        await there.engine._engine.close()
+        with pytest.raises(StorageError, match="closed"):
+            await there.ask("cache_stats", scope=None)
+
+
+async def test_another_version_is_refused_before_anything_is_done(tmp_path: Path, pipeline: ScriptedPipeline) -> None:
+    old = wire.call(order=order(request())).replace(b'"schema_version": 2', b'"schema_version": 1', 1)
+    async with deployed(tmp_path, pipeline) as there:
+        answers = [payload async for payload in there.engine.generate(old, "fc-1")]
+        with pytest.raises(VersionMismatchError):
+            wire.read(answers[-1])
+        with pytest.raises(VersionMismatchError):
+            wire.read(await there.engine.answer("info", old))
+        (refused,) = await there.engine.generate_batch(old)
+        with pytest.raises(VersionMismatchError):
+            wire.read(refused)
+        assert there.counted.calls == 0
+
+
+async def test_a_container_that_can_t_start_answers_so_to_everybody(tmp_path: Path, pipeline: ScriptedPipeline) -> None:
+    async with deployed(tmp_path, pipeline, toxicity_check="on") as there:
+        answers = [payload async for payload in there.engine.generate(wire.call(order=order(request())), "fc-1")]
+        with pytest.raises(EngineError, match="detoxify"):
+            wire.read(answers[-1])
+        with pytest.raises(EngineError, match="detoxify"):
+            await there.ask("info")
+
+
+async def test_a_gpu_container_without_weights_answers_so_and_does_not_crash(tmp_path: Path) -> None:
+    service = GeneratorService(EngineSettings(home=tmp_path, model="sd15"), RENTAL)
+    service.load()
+    service.wake()
+    answers = [payload async for payload in service.draw(wire.call(requests=(request(),)), "fc-2")]
+    with pytest.raises(WeightsError, match="sd15"):
+        wire.read(answers[-1])
+    await service.close()
+
+
+async def test_an_index_that_went_with_its_container_is_made_anew(tmp_path: Path, pipeline: ScriptedPipeline) -> None:
+    async with deployed(tmp_path, pipeline) as there:
+        await there.picture(order(request()))
+        assert there.volume.commits > 0
+        there.engine, first = there.another(tmp_path / "elsewhere"), there.engine
+        await there.engine.open()
+        assert (await there.ask("cache_stats", scope=None)).entries == 2
+        assert (await there.picture(order(request()))).cached is Cached.FINISHED
+        fresh = await there.picture(order(request(seed=8), free=True))
+        assert fresh.cached is Cached.NONE, "whoever was given the first picture gets another"
+        await first.close()
+
+
+async def test_the_certificate_outlives_its_container(tmp_path: Path, pipeline: ScriptedPipeline) -> None:
+    async with deployed(tmp_path, pipeline) as there:
+        await there.picture(order(request()))
+    kept = tmp_path / "cache" / marks.FOLDER
+    assert any(path.suffix == ".pem" for path in kept.iterdir())
+    assert (tmp_path / marks.FOLDER).resolve() == kept
+
+
+class Cramped(ScriptedPipeline):
+    """Doesn't fit the GPU, unless told to use as little as possible."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: list[EngineSettings] = []
+
+    def __call__(self, source: ModelSource, settings: EngineSettings) -> Cramped:
+        self.made.append(settings)
+        return self
+
+    def draw(self, requests: Any, on_step: Any) -> list[Drawing]:
+        settings = self.made[-1]
+        if not settings.offload or (requests[0].width > 512 and settings.attention_slice == 1):
+            raise MemoryExhaustedError("It doesn't fit.")
+        return super().draw(requests, on_step)
+
+
+async def draw_on_gpu(service: GeneratorService, **changes: Any) -> list[Step | Drawn]:
+    news = []
+    async for payload in service.draw(wire.call(requests=(request(**changes),)), "fc-1"):
+        answer = wire.read(payload)
+        if answer.value is not None:
+            news.append(wire.understood(NEWS, answer.value))
+    return news
+
+
+async def test_out_of_memory_is_tried_once_smaller_then_fails_clearly_and_the_container_lives(tmp_path: Path) -> None:
+    cramped = Cramped()
+    service = GeneratorService(EngineSettings(home=tmp_path), RENTAL, make=cramped)
+    service.load()
+    service.wake()
+    drawn = (await draw_on_gpu(service))[-1]
+    assert isinstance(drawn, Drawn)
+    assert unpacked(drawn).image.getpixel((0, 0)) == (7, 0, 128)
+    assert [(settings.offload, settings.attention_slice) for settings in cramped.made] == [(False, None), (True, 1)]
+    with pytest.raises(MemoryExhaustedError):
+        await draw_on_gpu(service, width=1024)
+    assert len(cramped.made) == 4, "the usual pipeline again, then once smaller, and no third time"
+    await service.close()
+
+
+def test_before_the_snapshot_nothing_asks_for_a_gpu(tmp_path: Path) -> None:
+    cramped = Cramped()
+    settings = EngineSettings(home=tmp_path, device="cuda", attention="flash", offload=True)
+    GeneratorService(settings, RENTAL, make=cramped).load()
+    (used,) = cramped.made
+    assert (used.device, used.precision, used.attention, used.offload) == ("cpu", "float16", "auto", False)
+    assert cramped.loads == 1
+
+
+async def test_cancelled_orders_end_so(tmp_path: Path, pipeline: ScriptedPipeline) -> None:
+    pipeline.gate.clear()
+    async with deployed(tmp_path, pipeline) as there:
+        task = asyncio.create_task(there.draw(order(request())))
+        assert await asyncio.to_thread(pipeline.begun.wait, 10)
+        await there.engine._engine.cancel("j1")
+        assert (await task)[-1] == Cancelled(index=0)

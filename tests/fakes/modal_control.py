@@ -1,0 +1,88 @@
+"""Modal's control plane on loopback, as far as a deployment needs it: takes what is sent and gives everything an id."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from itertools import count
+from typing import Any
+
+from grpclib.const import Handler
+from grpclib.server import Server, Stream
+from modal_proto import api_grpc, api_pb2
+
+IDS = {
+    "AppGetOrCreate": ("app_id", "ap"),
+    "AppCreate": ("app_id", "ap"),
+    "EnvironmentGetOrCreate": ("environment_id", "en"),
+    "MountGetOrCreate": ("mount_id", "mo"),
+    "ImageGetOrCreate": ("image_id", "im"),
+    "VolumeGetOrCreate": ("volume_id", "vo"),
+    "SecretGetOrCreate": ("secret_id", "st"),
+    "FunctionPrecreate": ("function_id", "fu"),
+    "FunctionCreate": ("function_id", "fu"),
+    "ClassCreate": ("class_id", "cs"),
+}
+"""The field of each answer that is an id, and how ids of its kind begin."""
+
+BUILDER = "2025.06"
+"""The version of the way in which images are built."""
+
+
+class FakeModal:
+    """Remembers every request by its method."""
+
+    def __init__(self) -> None:
+        self.requests: dict[str, list[Any]] = {}
+        self.url = ""
+        self._numbers = count(1)
+
+    def __mapping__(self) -> dict[str, Handler]:
+        """Every method of the protocol, for grpclib."""
+        base: Any = api_grpc.ModalClientBase
+        concrete = type("Concrete", (base,), dict.fromkeys(base.__abstractmethods__))
+        known = concrete().__mapping__()
+        return {
+            path: handler._replace(func=self._method(path.rpartition("/")[2], handler.reply_type))
+            for path, handler in known.items()
+        }
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[FakeModal]:
+        """Listen on a free port."""
+        server = Server([self])
+        await server.start("127.0.0.1", 0)
+        sockets: Any = server._server
+        self.url = f"http://127.0.0.1:{sockets.sockets[0].getsockname()[1]}"
+        try:
+            yield self
+        finally:
+            server.close()
+            await server.wait_closed()
+
+    def _method(self, name: str, reply_type: Callable[[], Any]) -> Callable[[Stream[Any, Any]], Any]:
+        async def answer(stream: Stream[Any, Any]) -> None:
+            request = await stream.recv_message()
+            self.requests.setdefault(name, []).append(request)
+            await stream.send_message(self._reply(name, request, reply_type()))
+
+        return answer
+
+    def _reply(self, name: str, request: Any, reply: Any) -> Any:
+        if name in IDS:
+            field, prefix = IDS[name]
+            setattr(reply, field, f"{prefix}-{next(self._numbers)}")
+        if name in ("ImageGetOrCreate", "ImageJoinStreaming"):
+            reply.result.status = api_pb2.GenericResult.GENERIC_STATUS_SUCCESS
+        if name == "FunctionCreate":
+            reply.function.CopyFrom(request.function)
+            reply.function_data.CopyFrom(request.function_data)
+            if not request.function_data.ranked_functions:
+                reply.function_data.ranked_functions.add(rank=0).function.CopyFrom(request.function)
+            reply.function_id = request.existing_function_id or reply.function_id
+            reply.handle_metadata.function_name = request.function.function_name or request.function_data.function_name
+        if name == "EnvironmentGetOrCreate":
+            reply.metadata.settings.image_builder_version = BUILDER
+        if name == "MountPutFile":
+            reply.exists = True
+        return reply
