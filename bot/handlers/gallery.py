@@ -14,7 +14,7 @@ from bot.handlers.pictures import form
 from bot.handlers.seen import sees_pictures
 from bot.messages import say
 from bot.store.figures import Overview
-from bot.store.rows import JobRow, PictureRow
+from bot.store.rows import JobRow
 from engine.types import EngineInfo, Image, Order, Verification
 
 MARK = "watermark"
@@ -48,12 +48,15 @@ class Gallery:
 
     async def picture(self, given: str, number: int) -> bytes | None:
         """The file of a picture, number from 1; None where the person doesn't see it or it is no longer kept."""
-        found = await self._found(given, number)
-        if found is None or found[1].key is None or found[1].deleted is not None:
+        job = await self._context.jobs.get(given)
+        if job is None or not sees_pictures(job, self._requester, self._place, self._context):
             return None
-        if await self._context.moderation.withholds(found[0].place, found[1].key, found[1].generation_key or ""):
+        picture = next((picture for picture in job.pictures if picture.index == number - 1), None)
+        if picture is None or picture.key is None or picture.deleted is not None:
             return None
-        return await self._context.client.cache_read(None, found[1].key)
+        if await self._context.moderation.withholds(job.place, picture.key, picture.generation_key or picture.key):
+            return None
+        return await self._context.client.cache_read(None, picture.key)
 
     async def entry(self, key: str) -> bytes | None:
         """A file of the cache, for moderators; None if it isn't one of their community's.
@@ -117,9 +120,3 @@ class Gallery:
     def _require_moderator(self) -> None:
         if not self.role.reaches(Role.MODERATOR):
             raise NotAllowedError(say("role.moderator", self._requester.locale, command="/cache"))
-
-    async def _found(self, given: str, number: int) -> tuple[JobRow, PictureRow] | None:
-        job = await self._context.jobs.get(given)
-        if job is None or not sees_pictures(job, self._requester, self._place, self._context):
-            return None
-        return next(((job, picture) for picture in job.pictures if picture.index == number - 1), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bot.chat import Place, Requester
+from bot.chat import Place, Requester, Role
 from bot.grammar import OPTIONS
 from bot.grammar.community import NAMES
 from bot.handlers.base import Context
@@ -34,5 +34,5 @@ async def _known(requester: Requester, place: Place, field: str, context: Contex
             jobs = await context.jobs.history(requester, place.scope, limit=LOOKED_THROUGH)
             return [request.prompt for job in jobs for request in job.asked]
         case "setting":
-            return NAMES
+            return NAMES if context.role.reaches(Role.MODERATOR) else ()
     return OPTIONS[field].choices if field in OPTIONS else ()
