@@ -1,0 +1,202 @@
+"""Chats on machines that come and go: nothing is lost between them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from bot import serverless
+from bot.serverless import Chats, Keeper
+from bot.settings import Settings
+from tests.contract.slack import free_port
+from tests.fakes.discord import FakeDiscord
+from tests.fakes.discord_door import PUBLIC_KEY, Door, signed
+from tests.fakes.discord_gateway import TOKEN
+from tests.fakes.discord_person import Person
+from tests.fakes.engine_client import ScriptedEngine
+from tests.fakes.slack import SECRET, FakeSlack
+from tests.fakes.slack import signed as signed_by_slack
+from tests.fakes.slack_api import BOT_TOKEN
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serverless, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(serverless, "QUIET_SECONDS", 0.5)
+
+
+class Machine:
+    """A container: its own disk, a volume that outlives it, and calls of `attend` that keep it."""
+
+    def __init__(self, folder: Path, name: str, engine: ScriptedEngine, settings: dict[str, Any]) -> None:
+        self.settings = Settings(home=folder / name, **settings)
+        self.commits = 0
+        self.committed = asyncio.Event()
+        self.kept: list[asyncio.Task[None]] = []
+        self.loop = asyncio.get_running_loop()
+        keeper = Keeper(self.settings.database, folder / "volume", self.commit)
+        self.chats = Chats(self.settings, keeper, self.keep, client=engine)
+
+    def commit(self) -> None:
+        self.commits += 1
+        self.loop.call_soon_threadsafe(self.committed.set)
+
+    async def keep(self) -> None:
+        self.kept.append(asyncio.create_task(self.chats.attend()))
+
+    async def post(self, path: str, headers: Mapping[str, str], body: bytes) -> httpx.Response:
+        transport = httpx.ASGITransport(self.chats.application())
+        async with httpx.AsyncClient(transport=transport, base_url="http://easel") as client:
+            return await client.post(path, content=body, headers=dict(headers))
+
+
+@asynccontextmanager
+async def machine(folder: Path, name: str, engine: ScriptedEngine, **settings: Any) -> AsyncIterator[Machine]:
+    found = Machine(folder, name, engine, settings)
+    await found.chats.start()
+    try:
+        yield found
+    finally:
+        await found.chats.stop()
+        await asyncio.gather(*found.kept, return_exceptions=True)
+
+
+def for_discord(discord: FakeDiscord) -> dict[str, Any]:
+    return {
+        "modal": {"serve": ("discord",)},
+        "discord_token": SecretStr(TOKEN),
+        "discord_public_key": PUBLIC_KEY,
+        "discord_api": f"http://{discord.address}/api",
+    }
+
+
+def connected(discord: FakeDiscord, machine: Machine) -> Door:
+    async def post(headers: dict[str, str], body: bytes) -> int:
+        return (await machine.post("/discord/interactions", headers, body)).status_code
+
+    door = Door(post)
+    assert machine.chats._discord is not None
+    door.ready = machine.chats._discord.ready
+    discord.gateway = door  # type: ignore[assignment]
+    return door
+
+
+async def test_a_command_keeps_the_machine_until_it_is_answered(tmp_path: Path) -> None:
+    discord, engine = FakeDiscord(), ScriptedEngine()
+    engine.gate.clear()
+    async with discord.serving(), machine(tmp_path, "one", engine, **for_discord(discord)) as one:
+        door = connected(discord, one)
+        await Person(discord).imagine("a red apple")
+        assert door.statuses == [202]
+        await engine.begun.wait()
+        (attending,) = one.kept
+        assert not attending.done()
+        engine.gate.set()
+        await asyncio.wait_for(attending, 20)
+        assert len(discord.pictures) == 1
+        assert one.commits == 2, "a copy of the database when it was accepted, and one when it was done"
+
+
+async def test_the_next_machine_finishes_what_a_lost_one_had_accepted(tmp_path: Path) -> None:
+    discord, engine = FakeDiscord(), ScriptedEngine()
+    engine.gate.clear()
+    async with discord.serving():
+        lost = Machine(tmp_path, "one", engine, for_discord(discord))
+        await lost.chats.start()
+        connected(discord, lost)
+        await Person(discord).imagine("a red apple")
+        await engine.begun.wait()
+        await lost.committed.wait()
+        copy = (tmp_path / "volume" / "easel.db").read_bytes()
+        await lost.chats.stop()
+        (tmp_path / "volume" / "easel.db").write_bytes(copy)  # it had no time to make another one
+        engine.gate.set()
+        async with machine(tmp_path, "two", engine, **for_discord(discord)) as two:
+            await asyncio.wait_for(two.chats.attend(), 20)
+        assert len(discord.pictures) == 1
+
+
+async def test_a_second_event_needs_no_second_keeper(tmp_path: Path) -> None:
+    discord, engine = FakeDiscord(), ScriptedEngine()
+    engine.gate.clear()
+    async with discord.serving(), machine(tmp_path, "one", engine, **for_discord(discord)) as one:
+        connected(discord, one)
+        await Person(discord).imagine("a red apple")
+        await engine.begun.wait()
+        await Person(discord, 43).imagine("a pear")
+        assert len(one.kept) == 1
+        engine.gate.set()
+        await asyncio.wait_for(one.kept[0], 20)
+        assert len(discord.pictures) == 2
+
+
+async def test_strangers_get_nothing_and_keep_nothing(tmp_path: Path) -> None:
+    discord = FakeDiscord()
+    async with discord.serving(), machine(tmp_path, "one", ScriptedEngine(), **for_discord(discord)) as one:
+        body = b'{"type": 2}'
+        for headers in ({}, signed(body) | {"x-signature-ed25519": "0" * 128}):
+            assert (await one.post("/discord/interactions", headers, body)).status_code == 401
+        large = b" " * (2**20 + 1)
+        assert (await one.post("/discord/interactions", signed(large), large)).status_code == 401
+        assert (await one.post("/slack/events", {}, body)).status_code == 404, "not served here"
+        assert (await one.post("/elsewhere", {}, body)).status_code == 404
+        ping = await one.post("/discord/interactions", signed(b'{"type": 1}'), b'{"type": 1}')
+        assert (ping.status_code, ping.json()) == (200, {"type": 1})
+        assert one.kept == []
+
+
+async def test_slack_s_events_reach_slack_s_own_gate(tmp_path: Path) -> None:
+    slack = FakeSlack()
+    async with slack.serving() as base_url:
+        settings = {
+            "modal": {"serve": ("slack",)},
+            "slack_http": True,
+            "slack_http_port": free_port(),
+            "slack_bot_token": SecretStr(BOT_TOKEN),
+            "slack_signing_secret": SecretStr(SECRET),
+            "slack_api": base_url,
+        }
+        async with machine(tmp_path, "one", ScriptedEngine(), **settings) as one:
+            body = b'{"type": "url_verification", "challenge": "abc"}'
+            status = 503
+            async with asyncio.timeout(20):
+                while status == 503:  # until it listens
+                    answer = await one.post("/slack/events", signed_by_slack(body, str(int(slack._began))), body)
+                    status = answer.status_code
+            assert status == 200
+            assert "abc" in answer.text
+            assert (await one.post("/slack/events", signed_by_slack(body, "1"), body)).status_code == 401
+            assert (await one.post("/discord/interactions", {}, body)).status_code == 404
+
+
+async def test_a_machine_that_can_t_be_kept_works_on(tmp_path: Path) -> None:
+    discord, engine = FakeDiscord(), ScriptedEngine()
+    async with discord.serving(), machine(tmp_path, "one", engine, **for_discord(discord)) as one:
+
+        async def refuse() -> None:
+            raise ConnectionError
+
+        one.chats._keep = refuse
+        connected(discord, one)
+        await Person(discord).imagine("a red apple")
+        await discord.until(lambda: len(discord.pictures) == 1)
+
+
+async def test_a_copy_that_fails_costs_no_answer(tmp_path: Path) -> None:
+    async with machine(tmp_path, "one", ScriptedEngine()) as one:
+        (tmp_path / "volume").write_text("a file where the folder should be")
+        await one.chats.attend()
+
+
+async def test_health(tmp_path: Path) -> None:
+    async with machine(tmp_path, "one", ScriptedEngine()) as one:
+        transport = httpx.ASGITransport(one.chats.application())
+        async with httpx.AsyncClient(transport=transport, base_url="http://easel") as client:
+            assert (await client.get("/health")).text == "ok"
