@@ -2,8 +2,8 @@
 
 The sentences themselves are data: one file a language in `bot/languages`, all with the same keys and holes. `say`
 fills one in; the functions below it build the answers that take more than that. Everything is plain text: mentions
-and markup are the adapters' business. A locale that is not offered falls back to its language, then to another country's
-form of it, then to English.
+and markup are the adapters' business. A locale that is not offered falls back to its language, then to that of another
+country, then to English.
 """
 
 from __future__ import annotations
