@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from bot import messages
 from bot.chat import Role
+from bot.community import Community
 from bot.grammar import OPTIONS
 from bot.handlers.table import COMMANDS
 from bot.store.rows import JobState
@@ -35,17 +36,40 @@ COMPUTED = (
     "caption",
     "column",
     "command",
+    "credentials",
     "doctor",
     "duration",
     "note",
     "option",
     "refusal",
+    "setting_help",
     "slack_button",
     "slack_error",
     "state",
     "working",
 )
 """Sections whose keys are put together from values; the tests below go through those values."""
+LITERAL = re.compile(
+    r"EASEL_\w*[A-Z]|--[a-z-]+[a-z]|`[^`]+`|pip install '[^']+'|easel (?:fetch|chat)|easel\.\w+"
+    r"|[a-z.]+\.com/\w+|/imagine|/invite @easel|/slack/install|xoxb-|xapp-|#rrggbb|30m|12h|7d",
+    re.ASCII,
+)
+"""What people copy as it is: variables, flags, commands, files and addresses."""
+LIMITS = {
+    r"(command|action|argument|option)\..*": 100,
+    r"discord_name\..*": 32,
+    r"discord\.menu_.*": 32,
+    r"discord\.(form|field)_.*": 45,
+    r"discord\.(reroll|subtle|strong|upscale|remix|show|send|delete|parameters|wipe|appeal|confirm)": 80,
+    r"discord\.pick": 150,
+    r"slack_form\.(.*_title|submit|save|close)": 24,
+    r"slack_form\.batch_placeholder": 150,
+    r"slack_(button\..*|confirm\..*_title)": 75,
+    r"slack_confirm\..*_(confirm|deny)": 30,
+    r"slack\.shortcut_[a-z]+": 24,
+    r"slack\.shortcut_.*_description": 150,
+}
+"""Characters that Discord and Slack show of a text; what is longer is cut, or refused."""
 
 
 def calls() -> Iterator[tuple[str, ast.Call]]:
@@ -60,12 +84,27 @@ def holes(template: str) -> set[str]:
     return {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
 
 
+def forms(template: str) -> set[str]:
+    """The choices by number, as they are written."""
+    return {spec for _, _, spec, _ in string.Formatter().parse(template) if spec}
+
+
 def literals() -> set[str]:
     """Every piece of text in the bot's sources that looks like a key."""
     found = set()
     for path in SOURCES.rglob("*.py"):
-        found |= set(re.findall(r'"([a-z_]+\.[a-z_-]+)"', path.read_text("utf-8")))
+        found |= set(re.findall(r"""["']([a-z_]+\.[a-z_-]+)["']""", path.read_text("utf-8")))
     return found
+
+
+def put_together(key: str) -> bool:
+    """Whether an adapter makes a key of its own section from a name, or from a beginning like `label_{name}`."""
+    section, _, name = key.partition(".")
+    folder = SOURCES / "adapters" / section.partition("_")[0]
+    text = "".join(path.read_text("utf-8") for path in sorted(folder.rglob("*.py")))
+    words = name.split("_")
+    beginnings = ("_".join(words[:count]) + "_{" for count in range(1, len(words)))
+    return f'"{name}"' in text or section.partition("_")[2] != "" or any(part in text for part in beginnings)
 
 
 def test_every_sentence_that_is_said_exists_and_has_its_holes_filled() -> None:
@@ -84,18 +123,44 @@ def test_no_sentence_is_left_over() -> None:
     computed = tuple(f"{section}." for section in COMPUTED)
     kinds = {option.kind for option in OPTIONS.values()} | {"multiple", "text_kind"}
     known = literals() | {f"input.{kind}" for kind in kinds} | {f"role.{role}" for role in Role}
-    assert {key for key in messages.catalogue("en") if not key.startswith(computed)} - known == set()
+    known |= {f"appeal.{verdict}" for verdict in ("allowed", "denied", "done_allowed", "done_denied")}
+    known |= {f"limit.{kind}{end}" for kind in ("daily", "daily_here", "community") for end in ("", "_batch")}
+    left = {key for key in messages.catalogue("en") if not key.startswith(computed)} - known
+    assert {key for key in left if not put_together(key)} == set()
 
 
 @pytest.mark.parametrize("locale", messages.offered())
 def test_every_language_has_every_sentence_with_the_same_holes(locale: str) -> None:
     english, other = messages.catalogue("en"), messages.catalogue(locale)
-    options = {f"option.{name}" for name in ImageRequest.model_fields} - {"option.prompt"}
-    assert other.keys() - options == english.keys() - options
-    if locale != "en":
-        assert options <= other.keys()
+    declared = set() if locale == "en" else {f"option.{name}" for name in OPTIONS}
+    assert english.keys() | declared == other.keys()
     for key in english:
         assert holes(other[key]) == holes(english[key]), key
+        assert all(spec.count("|") == 1 for spec in forms(other[key])), key
+        assert other[key].strip(), key
+
+
+@pytest.mark.parametrize("locale", messages.offered())
+def test_every_language_leaves_what_people_copy_as_it_is(locale: str) -> None:
+    english, other = messages.catalogue("en"), messages.catalogue(locale)
+    for key in english:
+        assert sorted(LITERAL.findall(other[key])) == sorted(LITERAL.findall(english[key])), key
+
+
+@pytest.mark.parametrize("locale", messages.offered())
+def test_every_language_keeps_within_what_the_platforms_show(locale: str) -> None:
+    lines = messages.catalogue(locale)
+    for pattern, limit in LIMITS.items():
+        found = {key: line for key, line in lines.items() if re.fullmatch(pattern, key)}
+        assert found, f"{pattern} limits nothing"
+        assert {key for key, line in found.items() if len(line) > limit} == set()
+
+
+@pytest.mark.parametrize("locale", messages.offered())
+def test_every_language_says_what_each_option_does(locale: str) -> None:
+    told = {name: messages.option_help(name, locale) for name in (*OPTIONS, "size", "no_watermark")}
+    assert all(told.values())
+    assert locale == "en" or not {name for name, text in told.items() if text == messages.option_help(name)}
 
 
 @pytest.mark.parametrize("locale", messages.offered())
@@ -104,6 +169,8 @@ def test_everything_that_is_put_together_exists(locale: str) -> None:
     keys = {f"note.{code}" for code in NoteCode} | {f"refusal.{layer}" for layer in Layer}
     keys |= {f"working.{stage}" for stage in Stage} | {f"state.{state}" for state in JobState}
     keys |= {f"command.{name}" for name in COMMANDS} | {"role.moderator", "role.operator"}
+    keys |= {f"setting_help.{name}" for name in Community.model_fields}
+    keys |= {f"appeal.{verdict}" for verdict in ("allowed", "denied", "done_allowed", "done_denied")}
     assert keys <= known.keys()
 
 
@@ -113,6 +180,32 @@ def test_a_locale_falls_back_to_its_language_and_then_to_english() -> None:
     assert messages.language("EN_us") == "en"
     assert messages.language("tlh-Latn") == "en"
     assert messages.say("failure.incident", "tlh", incident="abc").endswith("abc.")
+
+
+@pytest.mark.parametrize(
+    ("asked", "served"),
+    [
+        *(("de", "de"), ("de-DE", "de"), ("de_AT", "de"), ("fr", "fr"), ("fr-FR", "fr"), ("FR-ca", "fr")),
+        *(("es-ES", "es"), ("es-419", "es"), ("es-LA", "es"), ("ja", "ja"), ("ja-JP", "ja")),
+        *(("pt-BR", "pt-BR"), ("pt_br", "pt-BR"), ("pt", "pt-BR"), ("pt-PT", "pt-BR")),
+        *(("", "en"), ("d", "en"), ("fro", "en"), ("es419", "en")),
+    ],
+)
+def test_what_discord_slack_and_browsers_call_a_language_is_understood(asked: str, served: str) -> None:
+    assert messages.language(asked) == served
+
+
+@pytest.mark.parametrize(
+    ("locale", "said"),
+    [
+        *(("en", ["0 pictures", "1 picture", "2 pictures"]), ("de", ["0 Bilder", "1 Bild", "2 Bilder"])),
+        *(("fr-CA", ["0 image", "1 image", "2 images"]), ("es", ["0 imágenes", "1 imagen", "2 imágenes"])),
+        ("pt", ["0 imagem", "1 imagem", "2 imagens"]),
+    ],
+)
+def test_every_language_counts_by_its_own_rule(locale: str, said: list[str]) -> None:
+    told = [messages.say("quota.unlimited", locale, used=used) for used in range(3)]
+    assert all(re.search(rf"\b{count}\b", text) for count, text in zip(said, told, strict=True))
 
 
 def test_an_open_hole_is_a_fault() -> None:
@@ -152,7 +245,7 @@ def test_progress_has_a_bar_of_text() -> None:
 def test_refusals_say_which_layer_why_and_what_to_do(layer: Layer) -> None:
     sentence = messages.refusal(layer, ("gore", "threat"))
     assert "(gore, threat)" in sentence
-    assert "ask a moderator" in sentence
+    assert ("ask a moderator" in sentence) is layer.waivable
     assert messages.refusal(layer, (), 1, 3).startswith("Picture 2 of 3: ")
 
 
