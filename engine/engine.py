@@ -14,6 +14,7 @@ from PIL import Image as Pillow
 from PIL.Image import Image as Bitmap
 
 from engine import provenance, watermark
+from engine.batcher import Batcher
 from engine.cache import Cache, CachedFile, EntryFacts, Tier, family_key, finished_key, generation_key
 from engine.desk import CacheDesk
 from engine.errors import BudgetSpentError, GenerationCancelled, StorageError, UnknownModelError
@@ -24,7 +25,6 @@ from engine.models.recipes import DETOXIFY
 from engine.models.registry import DETOXIFY_NAME, EMOJI, ModelSource, resolve
 from engine.orders import Plan, Run, batches, effective_mark, parameters
 from engine.pipelines.base import Drawing, Pipeline, Renderer
-from engine.pipelines.worker import Worker
 from engine.previews import Viewing
 from engine.safety.policy import Decision, Safety, Verdict
 from engine.settings import EngineSettings
@@ -76,10 +76,11 @@ class Engine(CacheDesk):
             toxicity_sha256=DETOXIFY.extra[0].sha256,
         )
         self._judge = Judge(self._safety, self._cache, settings)
-        self._renderer = renderer or Worker(
+        self._renderer = renderer or Batcher(
             lambda model: self._make(self._sources[model], settings),
             timeout=settings.generation_timeout,
             previews=settings.previews,
+            most=settings.max_batch,
         )
         self._sources: dict[str, ModelSource] = {}
         self._running: defaultdict[str, set[Run]] = defaultdict(set)

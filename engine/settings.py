@@ -50,16 +50,20 @@ class EngineSettings(BaseModel):
     attention_slice: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="Attention heads computed at once; smaller needs less memory and more time."
     )
+    int8: bool = Field(
+        default=False,
+        description="Hold the UNet's linear layers in 8 bits: less memory, not faster; needs the extra int8.",
+    )
     compile: Literal["auto", "off"] = Field(
         default="auto",
-        description="Compile the networks in the background, on a CPU where the extra openvino is installed.",
+        description="Compile the networks in the background; on a CPU that needs the extra openvino.",
     )
     offload: bool = Field(default=False, description="Keep on the GPU only the network that is working.")
     threads: Annotated[int, Field(ge=1, le=256)] | None = Field(
         default=None, description="CPU threads of torch; all cores when unset."
     )
     max_batch: Annotated[int, Field(ge=1, le=16)] = Field(
-        default=4, description="Pictures of equal shape that are drawn in one go."
+        default=4, description="Pictures that are drawn together at most; 1 draws one after the other."
     )
     generation_timeout: Annotated[float, Field(gt=0)] = Field(
         default=300.0, description="Seconds after which a generation is given up."

@@ -13,7 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from engine.sd import onednn
 from engine.sd.attention import AttentionSettings
+from engine.sd.checkpoint import Components
+from engine.sd.hoisting import pack_projections
+from engine.sd.unet import Projection, TransformerBlock, UNet
+from engine.sd.vae import AutoencoderKL
 from engine.types import Quality, ResolvedRequest, Sampler
 
 _DRAWS = frozenset({nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_, Tensor.normal_, Tensor.uniform_})
@@ -42,6 +47,51 @@ class SkipInitialisation(TorchFunctionMode):
 def channels_last(network: nn.Module) -> nn.Module:
     """Store convolution weights with channels innermost, the layout that tensor cores and oneDNN compute in. Exact."""
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def pack_qkv(network: nn.Module) -> None:
+    """Let self-attention make queries, keys and values in one product, its weights below each other. Exact."""
+    for layer in network.modules():
+        if isinstance(layer, TransformerBlock):
+            layer.attn1.pack_qkv()
+
+
+def fold_scaling(vae: AutoencoderKL) -> None:
+    """Let the first layer of the decoder undo the latents' scaling factor. Exact."""
+    vae.fold_scaling()
+
+
+def int8_weights(unet: UNet) -> None:
+    """Hold linear layers in 8 bits with a scale for each row; they compute in the format of their inputs. Approximate.
+
+    Convolutions, half of the weights, stay as they are, and so do the projections around the transformers, whose
+    weights may be those of convolutions.
+    """
+    from torchao.quantization import Int8WeightOnlyConfig, quantize_
+    from torchao.quantization.granularity import PerRow
+
+    def wanted(module: nn.Module, _: str) -> bool:
+        return isinstance(module, nn.Linear) and not isinstance(module, Projection)
+
+    quantize_(unet, Int8WeightOnlyConfig(granularity=PerRow()), filter_fn=wanted)
+
+
+def optimise(parts: Components, device: torch.device, dtype: torch.dtype) -> bool:
+    """Everything exact that is done to weights once, after loading, where `device` will compute with them in `dtype`.
+
+    Returns whether they are now laid out for this machine's CPU alone, so that they can't be moved.
+    """
+    pack_projections(parts.unet)
+    pack_qkv(parts.unet)
+    fold_scaling(parts.vae)
+    networks = (parts.unet, parts.vae, parts.text_encoder)
+    packed = onednn.available(device, dtype)
+    for network in networks:
+        if packed:
+            onednn.pack(network, parts.forget_pages)
+        else:
+            channels_last(network)
+    return packed
 
 
 def use_attention(network: nn.Module, settings: AttentionSettings) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib.util
+from collections.abc import Callable, Mapping
 
 import torch
 
@@ -14,16 +15,23 @@ HALF = (torch.float16, torch.bfloat16)
 GPU_KERNELS = ("efficient", "xformers")
 
 
+_THERE: Mapping[str, Callable[[], bool]] = {
+    "cpu": lambda: True,
+    "cuda": lambda: torch.cuda.is_available(),
+    "mps": lambda: torch.backends.mps.is_available(),
+}
+"""Only who is asked for is asked: a process that has once looked for a GPU can't be kept in a memory snapshot."""
+
+
 def choose_device(settings: EngineSettings) -> torch.device:
     """The device that was asked for; `auto` takes a GPU where there is one.
 
     Raises:
         InputError: the device is not there.
     """
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if settings.device == "auto":
-        return torch.device(next(name for name in ("cuda", "mps", "cpu") if there[name]))
-    if not there[settings.device]:
+        return torch.device(next(name for name in ("cuda", "mps", "cpu") if _THERE[name]()))
+    if not _THERE[settings.device]():
         raise InputError(f"EASEL_DEVICE is {settings.device}, but torch finds no such device here; use auto or cpu.")
     return torch.device(settings.device)
 
@@ -52,6 +60,21 @@ def check_attention(settings: EngineSettings, device: torch.device, dtype: torch
         raise ExtraMissingError(
             "EASEL_ATTENTION is xformers, which is not installed; run pip install '.[gpu]' in Easel's folder."
         )
+
+
+def check_int8(settings: EngineSettings, dtype: torch.dtype) -> None:
+    """See that weights can be held in 8 bits, where that was asked for.
+
+    Raises:
+        InputError: the precision is not a half one.
+        ExtraMissingError: torchao is not installed.
+    """
+    if not settings.int8:
+        return
+    if dtype not in HALF:
+        raise InputError("EASEL_INT8 needs half precision; set EASEL_PRECISION to float16 or bfloat16.")
+    if importlib.util.find_spec("torchao") is None:
+        raise ExtraMissingError("EASEL_INT8 needs torchao; run pip install '.[int8]' in Easel's folder.")
 
 
 def use_threads(settings: EngineSettings) -> None:

@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from engine import watermark
+from engine import batcher, watermark
 from engine.engine import Engine
 from engine.errors import MemoryExhaustedError, SafetyUnavailableError
 from engine.metrics import Metrics
-from engine.pipelines import worker
 from engine.settings import EngineSettings
 from engine.types import (
     Cached,
@@ -235,7 +234,7 @@ async def test_a_fault_of_ours_is_answered_without_its_text(open_engine: Open, p
 async def test_closing_does_not_wait_for_a_long_step(
     tmp_path: Path, pipeline: ScriptedPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "CLOSE_SECONDS", 0.01)
+    monkeypatch.setattr(batcher, "CLOSE_SECONDS", 0.01)
     pipeline.gate.clear()
     engine = Engine(EngineSettings(home=tmp_path), make_pipeline=pipeline)
     await engine.start()

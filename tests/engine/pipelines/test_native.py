@@ -12,6 +12,7 @@ from torch import nn
 
 from engine.errors import GenerationCancelled, InputError, MemoryExhaustedError, WeightsError
 from engine.models.registry import ModelSource, resolve
+from engine.pipelines.base import Look
 from engine.pipelines.factory import make
 from engine.pipelines.native import Embeddings, NativePipeline
 from engine.settings import EngineSettings
@@ -33,7 +34,8 @@ def loaded(folder: Path, settings: EngineSettings, **changes: object) -> NativeP
 
 @pytest.fixture(scope="module")
 def pipeline(sd1: Sibling, tmp_path_factory: pytest.TempPathFactory) -> NativePipeline:
-    return loaded(sd1.folder, EngineSettings(home=tmp_path_factory.mktemp("home"), device="cpu", threads=1))
+    home = tmp_path_factory.mktemp("home")
+    return loaded(sd1.folder, EngineSettings(home=home, device="cpu", threads=1, compile="off"))
 
 
 @pytest.fixture
@@ -101,7 +103,7 @@ def test_drawing_leaves_global_randomness_alone(pipeline: NativePipeline) -> Non
 
 def test_every_step_is_reported(pipeline: NativePipeline) -> None:
     seen: list[tuple[int, int]] = []
-    pipeline.draw([ask(), ask(seed=8)], lambda step, steps: seen.append((step, steps)))
+    pipeline.draw([ask(), ask(seed=8)], lambda step, steps, _=None, /: seen.append((step, steps)))
     assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
@@ -121,7 +123,7 @@ def evaluations(pipeline: NativePipeline, quality: Quality) -> tuple[int, int]:
     steps = []
     block = pipeline._parts.unet.mid_block
     handle = block.register_forward_pre_hook(lambda _, arguments: rows.append(len(arguments[0])))
-    pipeline.draw([ask(steps=24, quality=quality)], lambda step, _: steps.append(step))
+    pipeline.draw([ask(steps=24, quality=quality)], lambda step, *_: steps.append(step))
     handle.remove()
     return len(steps), sum(rows)
 
@@ -137,7 +139,7 @@ def test_few_step_requests_keep_their_sampler_whatever_the_quality(pipeline: Nat
 def test_stops_between_two_steps(pipeline: NativePipeline) -> None:
     seen = []
 
-    def stop_at_two(step: int, _: int) -> None:
+    def stop_at_two(step: int, _: int, look: Look | None = None, /) -> None:
         seen.append(step)
         if step == 2:
             raise GenerationCancelled
@@ -184,7 +186,7 @@ class Hungry:
         self.failures = 0
         self._rows, self._needs_slices = rows, needs_slices
         self.layer: Any = next(module for module in unet.modules() if hasattr(module, "to_q"))
-        unet.register_forward_pre_hook(self._check)
+        unet.conv_in.register_forward_pre_hook(self._check)
 
     def _check(self, _: nn.Module, arguments: tuple[Any, ...]) -> None:
         unsliced = self.layer.attention.slice_size is None
@@ -198,7 +200,7 @@ def test_out_of_memory_is_tried_again_one_at_a_time_in_slices(fresh: NativePipel
     plenty = fresh.draw(requests, ignore_steps)
     hungry = Hungry(fresh._parts.unet, rows=2, needs_slices=True)
     seen: list[tuple[int, int]] = []
-    scarce = fresh.draw(requests, lambda step, steps: seen.append((step, steps)))
+    scarce = fresh.draw(requests, lambda step, steps, _=None, /: seen.append((step, steps)))
     assert hungry.failures == 1
     assert seen[-1] == (8, 8)
     for one, other in zip(plenty, scarce, strict=True):
@@ -216,7 +218,7 @@ def test_a_fault_that_is_no_want_of_memory_is_not_tried_again(fresh: NativePipel
     def break_down(*_: object) -> None:
         raise RuntimeError("a fault")
 
-    fresh._parts.unet.register_forward_pre_hook(break_down)
+    fresh._parts.unet.conv_in.register_forward_pre_hook(break_down)
     with pytest.raises(RuntimeError, match="a fault"):
         fresh.draw([ask()], ignore_steps)
 
