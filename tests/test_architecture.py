@@ -64,7 +64,7 @@ def test_an_sdk_is_imported_in_its_place_alone(sdk: str, places: tuple[str, ...]
 
 
 def test_engine_sd_stands_on_torch_and_little_else() -> None:
-    allowed = {"engine", "torch", "numpy", "safetensors", "xformers", *sys.stdlib_module_names}
+    allowed = {"engine", "torch", "triton", "numpy", "safetensors", "xformers", *sys.stdlib_module_names}
     strangers = {
         (name, imported)
         for name, tree in parsed("engine/sd")

@@ -17,8 +17,8 @@ GPU_KERNELS = ("efficient", "xformers")
 
 _THERE: Mapping[str, Callable[[], bool]] = {
     "cpu": lambda: True,
-    "cuda": lambda: torch.cuda.is_available(),
-    "mps": lambda: torch.backends.mps.is_available(),
+    "cuda": torch.cuda.is_available,
+    "mps": torch.backends.mps.is_available,
 }
 """Only who is asked for is asked: a process that has once looked for a GPU can't be kept in a memory snapshot."""
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from engine.errors import WeightsError
 from engine.sd.attention import AttentionSettings
@@ -24,7 +24,7 @@ from engine.sd.schedule import NoiseSchedule
 from engine.sd.tokenizer import END, Tokenizer
 from engine.sd.unet import UNet
 from engine.sd.vae import AutoencoderKL
-from engine.sd.weights import Weights, read_weights
+from engine.sd.weights import MappedWeights, Weights, read_weights
 
 Network = TypeVar("Network", bound=nn.Module)
 Shape = TypeVar("Shape")
@@ -58,6 +58,13 @@ class Components:
     text_encoder: CLIPTextModel
     tokenizer: Tokenizer
     schedule: NoiseSchedule
+    files: tuple[MappedWeights, ...] = ()
+    """What the networks' weights may still be parts of."""
+
+    def forget_pages(self) -> None:
+        """Give back the memory of the files' pages that were read so far."""
+        for file in self.files:
+            file.forget_pages()
 
     @property
     def prediction(self) -> Prediction:
@@ -89,30 +96,35 @@ def load_folder(path: Path, placement: Placement, *, prediction: Prediction | No
         raise WeightsError(f"{path} is not a diffusers model folder: it has no model_index.json.")
     text, unet, vae = path / "text_encoder", path / "unet", path / "vae"
     schedule = _config(path / "scheduler" / "scheduler_config.json", ScheduleConfig.from_dict)
+    files = {folder: read_weights(_weight_file(folder, placement)) for folder in (unet, vae, text)}
     return Components(
         unet=_build(
             UNet,
             _config(unet / "config.json", UNetConfig.from_dict),
-            read_weights(_weight_file(unet, placement)),
+            files[unet],
             placement,
             unet,
+            files[unet],
         ),
         vae=_build(
             AutoencoderKL,
             _config(vae / "config.json", VAEConfig.from_dict),
-            _modern_vae(read_weights(_weight_file(vae, placement))),
+            _modern_vae(files[vae]),
             placement,
             vae,
+            files[vae],
         ),
         text_encoder=_build(
             CLIPTextModel,
             _config(text / "config.json", TextConfig.from_dict),
-            _modern_text(read_weights(_weight_file(text, placement))),
+            _modern_text(files[text]),
             placement,
             text,
+            files[text],
         ),
         tokenizer=_tokenizer(path / "tokenizer", END),
         schedule=NoiseSchedule(schedule if prediction is None else replace(schedule, prediction=prediction)),
+        files=tuple(files.values()),
     )
 
 
@@ -120,7 +132,8 @@ def load_single_file(
     path: Path, placement: Placement, *, tokenizer: Path | None = None, prediction: Prediction | None = None
 ) -> Components:
     """Load the original layout, its shape being inferred from the weights. Raises WeightsError."""
-    parts = convert(read_weights(path), path, prediction)
+    file = read_weights(path)
+    parts = convert(file, path, prediction)
     folder = tokenizer or path.parent / "tokenizer"
     if not folder.is_dir():
         raise WeightsError(
@@ -128,11 +141,12 @@ def load_single_file(
             "merges.txt there, or name the folder that has them."
         )
     return Components(
-        unet=_build(UNet, *parts.unet, placement, path),
-        vae=_build(AutoencoderKL, *parts.vae, placement, path),
-        text_encoder=_build(CLIPTextModel, *parts.text_encoder, placement, path),
+        unet=_build(UNet, *parts.unet, placement, path, file),
+        vae=_build(AutoencoderKL, *parts.vae, placement, path, file),
+        text_encoder=_build(CLIPTextModel, *parts.text_encoder, placement, path, file),
         tokenizer=_tokenizer(folder, OPENCLIP_PAD if parts.openclip else END),
         schedule=NoiseSchedule(parts.schedule),
+        files=(file,),
     )
 
 
@@ -202,11 +216,16 @@ def _build(
     weights: Weights,
     placement: Placement,
     source: Path,
+    file: MappedWeights,
 ) -> Network:
     """Build a network on the meta device and hand it its weights one by one."""
     with torch.device("meta"):
         model = network(config, placement.attention)
     _check(model.state_dict(), weights, source)
-    placed: dict[str, Tensor] = {key: weights.pop(key).to(placement.device, placement.dtype) for key in list(weights)}
+    placed: Weights = {}
+    for key, weight in weights.items():
+        placed[key] = weight.to(placement.device, placement.dtype)
+        if placed[key] is not weight:
+            file.forget_pages()
     model.load_state_dict(placed, strict=True, assign=True)
     return model.requires_grad_(False).eval()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
+import copy
+
 from torch import Tensor, nn
 
 from engine.sd.attention import AttentionSettings, attend, join_heads, split_heads
 from engine.sd.config import VAEConfig
-from engine.sd.layers import Downsample, ResnetBlock, Upsample
+from engine.sd.group_norm import norm_silu
+from engine.sd.layers import Conv2d, Downsample, Linear, ResnetBlock, Upsample
 
 EPS = 1e-6
 LOG_VARIANCE_RANGE = (-30.0, 20.0)
@@ -20,10 +22,10 @@ class VAEAttention(nn.Module):
         super().__init__()
         self.attention = attention
         self.group_norm = nn.GroupNorm(groups, width, eps=EPS)
-        self.to_q = nn.Linear(width, width)
-        self.to_k = nn.Linear(width, width)
-        self.to_v = nn.Linear(width, width)
-        self.to_out = nn.ModuleList([nn.Linear(width, width)])
+        self.to_q = Linear(width, width)
+        self.to_k = Linear(width, width)
+        self.to_v = Linear(width, width)
+        self.to_out = nn.ModuleList([Linear(width, width)])
 
     def forward(self, x: Tensor) -> Tensor:
         """[batch, width, h, w] in and out."""
@@ -102,20 +104,20 @@ class Encoder(nn.Module):
     def __init__(self, config: VAEConfig, attention: AttentionSettings) -> None:
         super().__init__()
         widths = config.widths
-        self.conv_in = nn.Conv2d(3, widths[0], 3, padding=1)
+        self.conv_in = Conv2d(3, widths[0], 3, padding=1)
         self.down_blocks = nn.ModuleList(
             DownBlock(widths[max(i - 1, 0)], width, config, last=i == len(widths) - 1) for i, width in enumerate(widths)
         )
         self.mid_block = MidBlock(config, attention)
         self.conv_norm_out = nn.GroupNorm(config.norm_groups, widths[-1], eps=EPS)
-        self.conv_out = nn.Conv2d(widths[-1], 2 * config.latent_channels, 3, padding=1)
+        self.conv_out = Conv2d(widths[-1], 2 * config.latent_channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """[batch, 3, height, width] -> [batch, 2 * latent channels, height/f, width/f]."""
         x = self.conv_in(x)
         for block in self.down_blocks:
             x = block(x)
-        out: Tensor = self.conv_out(F.silu(self.conv_norm_out(self.mid_block(x))))
+        out: Tensor = self.conv_out(norm_silu(self.conv_norm_out, self.mid_block(x)))
         return out
 
 
@@ -125,20 +127,20 @@ class Decoder(nn.Module):
     def __init__(self, config: VAEConfig, attention: AttentionSettings) -> None:
         super().__init__()
         widths = config.widths[::-1]
-        self.conv_in = nn.Conv2d(config.latent_channels, widths[0], 3, padding=1)
+        self.conv_in = Conv2d(config.latent_channels, widths[0], 3, padding=1)
         self.mid_block = MidBlock(config, attention)
         self.up_blocks = nn.ModuleList(
             UpBlock(widths[max(i - 1, 0)], width, config, last=i == len(widths) - 1) for i, width in enumerate(widths)
         )
         self.conv_norm_out = nn.GroupNorm(config.norm_groups, widths[-1], eps=EPS)
-        self.conv_out = nn.Conv2d(widths[-1], 3, 3, padding=1)
+        self.conv_out = Conv2d(widths[-1], 3, 3, padding=1)
 
     def forward(self, z: Tensor) -> Tensor:
         """[batch, latent channels, h, w] -> [batch, 3, h*f, w*f]."""
         x = self.mid_block(self.conv_in(z))
         for block in self.up_blocks:
             x = block(x)
-        out: Tensor = self.conv_out(F.silu(self.conv_norm_out(x)))
+        out: Tensor = self.conv_out(norm_silu(self.conv_norm_out, x))
         return out
 
 
@@ -151,8 +153,9 @@ class AutoencoderKL(nn.Module):
         attention = attention or AttentionSettings()
         self.encoder = Encoder(config, attention)
         self.decoder = Decoder(config, attention)
-        self.quant_conv = nn.Conv2d(2 * config.latent_channels, 2 * config.latent_channels, 1)
-        self.post_quant_conv = nn.Conv2d(config.latent_channels, config.latent_channels, 1)
+        self.quant_conv = Conv2d(2 * config.latent_channels, 2 * config.latent_channels, 1)
+        self.post_quant_conv = Conv2d(config.latent_channels, config.latent_channels, 1)
+        self.entry: Conv2d | None = None
 
     def encode(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """[batch, 3, height, width] in -1..1 -> mean and log-variance, each [batch, channels, height/f, width/f].
@@ -161,6 +164,18 @@ class AutoencoderKL(nn.Module):
         """
         mean, log_variance = self.quant_conv(self.encoder(pixels)).chunk(2, dim=1)
         return mean, log_variance.clamp(*LOG_VARIANCE_RANGE)
+
+    def fold_scaling(self) -> None:
+        """Give `decode_scaled` a first layer that divides by the scaling factor too."""
+        self.entry = copy.deepcopy(self.post_quant_conv)
+        self.entry.weight.div_(self.config.scaling_factor)
+
+    def decode_scaled(self, latents: Tensor) -> Tensor:
+        """Latents as the UNet knows them -> [batch, 3, height, width] in about -1..1."""
+        if self.entry is None:
+            return self.decode(latents / self.config.scaling_factor)
+        out: Tensor = self.decoder(self.entry(latents))
+        return out
 
     def decode(self, latents: Tensor) -> Tensor:
         """Latents already divided by the scaling factor -> [batch, 3, height, width] in about -1..1."""

@@ -15,6 +15,7 @@ from engine.models.registry import ModelSource, resolve
 from engine.pipelines.base import Look
 from engine.pipelines.factory import make
 from engine.pipelines.native import Embeddings, NativePipeline
+from engine.sd.unet import UNet
 from engine.settings import EngineSettings
 from engine.types import NoteCode, Quality, Sampler
 from tests.engine.pipelines.conftest import Sibling, ask, ignore_steps, psnr
@@ -182,11 +183,12 @@ def test_a_model_of_one_size_is_drawn_there_and_enlarged(sd1: Sibling, settings:
 class Hungry:
     """Fails like a full device whenever more than `rows` rows go through at once, or while heads aren't sliced."""
 
-    def __init__(self, unet: nn.Module, rows: int, *, needs_slices: bool = False) -> None:
+    def __init__(self, unet: UNet, rows: int, *, needs_slices: bool = False) -> None:
         self.failures = 0
         self._rows, self._needs_slices = rows, needs_slices
         self.layer: Any = next(module for module in unet.modules() if hasattr(module, "to_q"))
-        unet.conv_in.register_forward_pre_hook(self._check)
+        first: Any = unet.conv_in
+        first.register_forward_pre_hook(self._check)
 
     def _check(self, _: nn.Module, arguments: tuple[Any, ...]) -> None:
         unsliced = self.layer.attention.slice_size is None

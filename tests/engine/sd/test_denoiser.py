@@ -34,11 +34,11 @@ def conditioning(*scales: float, interval: tuple[float, float] = (0.0, 1.0), see
 
 
 class Batches:
-    """Counts the samples of each forward pass."""
+    """Counts the samples of each pass through a layer."""
 
-    def __init__(self, unet: torch.nn.Module) -> None:
+    def __init__(self, layer: torch.nn.Module) -> None:
         self.seen: list[int] = []
-        self._hook = unet.register_forward_hook(lambda _, inputs, __: self.seen.append(len(inputs[0])))
+        self._hook = layer.register_forward_hook(lambda _, inputs, __: self.seen.append(len(inputs[0])))
 
     def __enter__(self) -> list[int]:
         return self.seen
@@ -49,7 +49,7 @@ class Batches:
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
 def test_the_clean_latents_behind_an_output(prediction: Prediction) -> None:
-    x0, n, sigma = noise(2, 4, 8, 8, seed=1), noise(2, 4, 8, 8, seed=2), torch.tensor(2.5)
+    x0, n, sigma = noise(2, 4, 8, 8, seed=1), noise(2, 4, 8, 8, seed=2), 2.5
     alpha = 1 / math.sqrt(2.5**2 + 1)
     velocity = alpha * n - alpha * 2.5 * x0
     output = n if prediction == "epsilon" else velocity
@@ -66,7 +66,7 @@ def test_guidance_is_that_of_the_paper(pair: Pair) -> None:
     )
     scales = torch.tensor(wanted.scales)[:, None, None, None]
     output = without + scales * (with_prompt - without)
-    expected = predict_x0(output, asked.x, torch.tensor(asked.sigma), pair.ours.prediction)
+    expected = predict_x0(output, asked.x, asked.sigma, pair.ours.prediction)
     assert relative_error(denoiser(asked, wanted), expected) < 1e-5
 
 
@@ -83,7 +83,7 @@ def test_guidance_is_that_of_the_paper(pair: Pair) -> None:
     ids=["all", "none", "some", "too early", "just in", "too late"],
 )
 def test_only_what_is_guided_is_computed_twice(pair: Pair, wanted: Conditioning, batch: int) -> None:
-    with Batches(pair.ours.unet) as seen:
+    with Batches(pair.ours.unet.conv_in) as seen:
         Denoiser(pair.ours.unet, pair.ours.prediction)(query(), wanted)
     assert seen == [batch]
 
@@ -101,7 +101,7 @@ def test_queries_of_several_runs_are_answered_together(pair: Pair) -> None:
     denoiser = Denoiser(pair.ours.unet, pair.ours.prediction)
     queries = [query(1), query(2, sigma=0.4, timestep=77.0, seed=8), query(1, progress=0.9)]
     wanted = [conditioning(7.5), conditioning(1.0, 4.0, seed=5), conditioning(5.0, interval=(0.0, 0.8), seed=9)]
-    with Batches(pair.ours.unet) as seen:
+    with Batches(pair.ours.unet.conv_in) as seen:
         together = denoiser.join(queries, wanted)
     assert seen == [6]
     for asked, prompt, answer in zip(queries, wanted, together, strict=True):

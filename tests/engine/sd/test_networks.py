@@ -11,6 +11,7 @@ from diffusers import UNet2DConditionModel
 from engine.sd.attention import AttentionSettings
 from engine.sd.checkpoint import Placement, load
 from engine.sd.config import UNetConfig
+from engine.sd.hoisting import Hoisted, pack_projections
 from engine.sd.unet import UNet
 from tests.engine.sd.conftest import Pair
 from tests.engine.sd.siblings import relative_error
@@ -81,21 +82,45 @@ def test_other_ways_to_attend_change_nothing(pair: Pair, settings: AttentionSett
     assert relative_error(other.unet(*inputs), pair.ours.unet(*inputs)) < 1e-5
 
 
+def hoisted_inputs(hoisted: Hoisted, batch: int, side: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    x, times, context = unet_inputs(batch, side, side)
+    return x, hoisted.shifts(times), hoisted.keys_values(context)
+
+
+def test_what_is_hoisted_out_of_the_loop_changes_nothing(pair: Pair) -> None:
+    unet = load(pair.folder).unet
+    hoisted, inputs = Hoisted(unet), unet_inputs(3, 16, 24)
+    plain = unet(*inputs)
+    for pack in (False, True):
+        if pack:
+            pack_projections(unet)
+        x, times, context = inputs
+        answer, _ = hoisted(x, hoisted.shifts(times), hoisted.keys_values(context))
+        assert relative_error(answer, plain) < 1e-5
+
+
 def test_deep_features_of_the_same_step_change_nothing(pair: Pair) -> None:
-    inputs = unet_inputs(2, 16, 16)
-    deep = pair.ours.unet.deep_features(*inputs)
-    assert torch.equal(pair.ours.unet(*inputs, deep), pair.ours.unet(*inputs))
+    hoisted = Hoisted(pair.ours.unet)
+    inputs = hoisted_inputs(hoisted, 2, 16)
+    answer, deep = hoisted(*inputs)
+    again, same = hoisted(*inputs, deep)
+    assert torch.equal(again, answer)
+    assert same is deep
 
 
 def test_deep_features_hold_most_of_the_work() -> None:
     from torch.utils.flop_counter import FlopCounterMode
 
     with torch.device("meta"):
-        unet = UNet(replace(UNetConfig(), widths=(32, 64, 96, 96)), AttentionSettings(backend="math"))
-        inputs = torch.zeros(1, 4, 32, 32), torch.zeros(1), torch.zeros(1, 77, 768)
-        deep = unet.deep_features(*inputs)
+        hoisted = Hoisted(UNet(replace(UNetConfig(), widths=(32, 64, 96, 96)), AttentionSettings(backend="math")))
+        inputs = (
+            torch.zeros(1, 4, 32, 32),
+            hoisted.shifts(torch.zeros(1)),
+            hoisted.keys_values(torch.zeros(1, 77, 768)),
+        )
+        _, deep = hoisted(*inputs)
         with FlopCounterMode(display=False) as whole:
-            unet(*inputs)
+            hoisted(*inputs)
         with FlopCounterMode(display=False) as shallow:
-            unet(*inputs, deep)
+            hoisted(*inputs, deep)
     assert shallow.get_total_flops() < 0.2 * whole.get_total_flops()

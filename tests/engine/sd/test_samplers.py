@@ -83,9 +83,8 @@ def check(name: str, config: dict[str, Any], steps: int) -> None:
 
     def denoise(query: Query) -> Tensor:
         compare(query.x)
-        sigma = torch.tensor(query.sigma, dtype=torch.float32)
         output = toy(query.x / math.hypot(query.sigma, 1), query.timestep)
-        return predict_x0(output, query.x, sigma, settings.prediction)
+        return predict_x0(output, query.x, query.sigma, settings.prediction)
 
     compare(sample(SAMPLERS[name].run, denoise, start_noise() * plan.initial_scale, plan, generators()))
     assert len(errors) == len(theirs)
@@ -196,7 +195,7 @@ def test_an_image_to_start_from_is_that_of_diffusers(name: str, prediction: Pred
 
     def denoise(query: Query) -> Tensor:
         output = toy(query.x / math.hypot(query.sigma, 1), query.timestep)
-        return predict_x0(output, query.x, torch.tensor(query.sigma, dtype=torch.float32), prediction)
+        return predict_x0(output, query.x, query.sigma, prediction)
 
     mine = sample(SAMPLERS[name].run, denoise, image + noise * plan.initial_scale, plan, generators())
     assert relative_error(mine, x) < 1e-6
