@@ -47,6 +47,15 @@ def _discord(settings: Settings) -> Answer:
     return _refused(status, content.get("message"), by_status=True)
 
 
+def discord(settings: Settings, path: str) -> Any:  # noqa: ANN401  (JSON)
+    """What Discord's API answers to the bot at a path; None if it doesn't."""
+    if settings.discord_token is None:
+        return None
+    address = f"{settings.discord_api.rstrip('/')}/{path}"
+    status, content = _ask(address, f"Bot {settings.discord_token.get_secret_value()}")
+    return content if status == http.HTTPStatus.OK else None
+
+
 def _slack(settings: Settings) -> Answer:
     if settings.slack_bot_token is None:
         return Answer(verdict="unset")
@@ -64,7 +73,12 @@ def _refused(status: int, reason: object, *, by_status: bool) -> Answer:
 
 
 def _get(address: str, authorization: str) -> tuple[int, dict[str, Any]]:
-    """Status and JSON of an address; status 0 and the reason under both error keys where nothing answered."""
+    """Status and JSON object of an address; status 0 and the reason under both error keys where nothing answered."""
+    status, content = _ask(address, authorization)
+    return status, content if isinstance(content, dict) else {}
+
+
+def _ask(address: str, authorization: str) -> tuple[int, Any]:
     try:
         request = Request(address, headers={"Authorization": authorization, "User-Agent": AGENT})  # noqa: S310
         with urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310  (the operator's own setting)
@@ -76,9 +90,8 @@ def _get(address: str, authorization: str) -> tuple[int, dict[str, Any]]:
         return 0, {"message": reason, "error": reason}
 
 
-def _parsed(body: bytes) -> dict[str, Any]:
+def _parsed(body: bytes) -> Any:  # noqa: ANN401  (JSON)
     try:
-        content = json.loads(body)
+        return json.loads(body)
     except ValueError:
-        return {}
-    return content if isinstance(content, dict) else {}
+        return None

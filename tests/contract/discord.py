@@ -10,10 +10,11 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from bot.adapters.discord.adapter import Discord
-from bot.adapters.discord.incoming import BATCH_FORM, OPTIONS_FIELD, PROMPTS_FIELD
+from bot.adapters.discord.forms import OPTIONS, PROMPTS
 from bot.dispatch import Dispatcher
 from bot.settings import Settings
-from tests.fakes.discord import TOKEN, FakeDiscord
+from tests.fakes.discord import FakeDiscord
+from tests.fakes.discord_gateway import TOKEN
 from tests.fakes.discord_person import Person, seen
 
 STRING, SUBCOMMAND = 3, 1
@@ -38,6 +39,7 @@ async def connected(discord: FakeDiscord, dispatcher: Dispatcher, home: Path) ->
                 await task
     assert not discord.violations, discord.violations
     assert not discord.unsilenced, discord.unsilenced
+    assert not discord.misplaced, discord.misplaced
 
 
 class DiscordHarness:
@@ -62,7 +64,7 @@ class DiscordHarness:
         """Give a slash command, or fill in its form."""
         number = self._events.setdefault(event, self.discord.snowflake()) if event else None
         if command == "batch":
-            await self.person.submit(BATCH_FORM, {PROMPTS_FIELD: text, OPTIONS_FIELD: ""}, number)
+            await self.person.submit("v1:batch", {PROMPTS: text, OPTIONS: ""}, number)
             return
         action = text.partition(" ")[0]
         options: list[dict[str, object]] = []

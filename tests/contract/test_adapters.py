@@ -17,12 +17,14 @@ from tests.contract.console import ConsoleHarness
 from tests.contract.discord import DiscordHarness
 from tests.contract.harness import Harness
 from tests.contract.slack import SlackHarness
+from tests.contract.web import WebHarness
 from tests.fakes.engine_client import ScriptedEngine, picture
 
 HARNESSES: dict[str, Callable[[Path], Harness]] = {
     "console": ConsoleHarness,
     "discord": DiscordHarness,
     "slack": SlackHarness,
+    "web": WebHarness,
 }
 
 

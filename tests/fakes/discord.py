@@ -11,20 +11,18 @@ from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any
 
-from aiohttp import BodyPartReader, WSMsgType, web
+from aiohttp import BodyPartReader, web
 
+from tests.fakes.discord_gateway import TOKEN, Gateway
 from tests.fakes.discord_schema import violations
-from tests.fakes.discord_values import APPLICATION, Asked, Message, Refused, user
+from tests.fakes.discord_values import APPLICATION, Asked, File, Message, Refused, user
 
-TOKEN = "MTAw.fake.token"
 EPHEMERAL = 64
-PRIVILEGED = (1 << 1) | (1 << 8) | (1 << 15)
-"""Members, presences and message content."""
 MAX_FILE = 10 * 2**20
 EPOCH_MS = 1_420_070_400_000
 UNAUTHORISED = ("/webhooks/", "/interactions/")
 """What the token in the path is enough for."""
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Seconds; only a test that fails waits so long."""
 
 
@@ -47,6 +45,7 @@ class FakeDiscord:
     """State and rules; `serving` puts them on a port, as often as a test likes."""
 
     def __init__(self) -> None:
+        self.patience = PATIENCE
         self.messages: list[Message] = []
         self.asked: dict[str, Asked] = {}
         self.log: list[str] = []
@@ -54,12 +53,24 @@ class FakeDiscord:
         self.pictures: list[bytes] = []
         """Every file that arrived, in order."""
         self.commands: list[Any] = []
+        self.judging = True
+        """Whether requests are held against Discord's document, which takes time."""
         self.violations: list[str] = []
         self.unsilenced: list[str] = []
         """Requests that leave mentions on."""
         self.requests: list[str] = []
         self.closed: set[int] = set()
         """Channels in which the bot may not write."""
+        self.deleted: set[int] = set()
+        """Channels that are no more."""
+        self.misplaced: list[str] = []
+        """Further messages that would have become the first answer."""
+        self.about: dict[str, Any] = {}
+        """What is special about the app."""
+        self.servers: list[dict[str, Any]] = []
+        """Those that the bot is on."""
+        self.uploads: dict[str, bytes] = {}
+        """Files that people attached, by their address at the content network."""
         self.faults: list[tuple[str, int]] = []
         """Parts of `METHOD path` whose next request is answered with this status."""
         self.max_file = MAX_FILE
@@ -69,28 +80,31 @@ class FakeDiscord:
         """Whether files are taken, but their sender never hears of it."""
         self.hanging = asyncio.Event()
         self.news = asyncio.Event()
-        self.ready = asyncio.Event()
-        self._socket: web.WebSocketResponse | None = None
-        self._sequence = count(1)
+        self.gateway = Gateway()
         self._numbers = count()
-        self._routes: list[tuple[str, re.Pattern[str], Handler]] = [
+        self._routes = self._routing()
+        self.address = ""
+
+    def _routing(self) -> list[tuple[str, re.Pattern[str], Handler]]:
+        return [
             ("GET", re.compile(r"/users/@me"), self._me),
+            ("GET", re.compile(r"/users/@me/guilds"), self._servers),
             ("GET", re.compile(r"/applications/@me"), self._application),
             ("GET", re.compile(r"/oauth2/applications/@me"), self._application),
             ("GET", re.compile(r"/gateway/bot"), self._gateway),
             ("PUT", re.compile(rf"/applications/{APPLICATION}/commands"), self._register),
             ("POST", re.compile(r"/interactions/(\d+)/([^/]+)/callback"), self._acknowledge),
             ("POST", re.compile(rf"/webhooks/{APPLICATION}/([^/]+)"), self._follow_up),
-            ("GET", re.compile(rf"/webhooks/{APPLICATION}/([^/]+)/messages/@original"), self._original),
-            ("PATCH", re.compile(rf"/webhooks/{APPLICATION}/([^/]+)/messages/@original"), self._edit_original),
-            ("DELETE", re.compile(rf"/webhooks/{APPLICATION}/([^/]+)/messages/@original"), self._delete_original),
+            ("GET", re.compile(rf"/webhooks/{APPLICATION}/([^/]+)/messages/(@original|\d+)"), self._original),
+            ("PATCH", re.compile(rf"/webhooks/{APPLICATION}/([^/]+)/messages/(@original|\d+)"), self._edit_original),
+            ("DELETE", re.compile(rf"/webhooks/{APPLICATION}/([^/]+)/messages/(@original|\d+)"), self._delete_original),
             ("POST", re.compile(r"/channels/(\d+)/messages"), self._post),
             ("GET", re.compile(r"/channels/(\d+)/messages"), self._history),
             ("GET", re.compile(r"/channels/(\d+)/messages/(\d+)"), self._message),
+            ("PATCH", re.compile(r"/channels/(\d+)/messages/(\d+)"), self._edit),
             ("DELETE", re.compile(r"/channels/(\d+)/messages/(\d+)"), self._delete),
             ("POST", re.compile(r"/users/@me/channels"), self._direct),
         ]
-        self.address = ""
 
     def snowflake(self) -> int:
         """A new id, later ones larger."""
@@ -99,85 +113,45 @@ class FakeDiscord:
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[FakeDiscord]:
         """Listen on a free port of the loopback."""
-        self.ready = asyncio.Event()
+        self.gateway = Gateway()
         application = web.Application(client_max_size=2**26)
-        application.router.add_get("/gateway/", self._connected)
-        application.router.add_get("/gateway", self._connected)
+        application.router.add_get("/gateway/", self.gateway.connected)
+        application.router.add_get("/gateway", self.gateway.connected)
+        application.router.add_get("/files/{name}", self._upload)
         application.router.add_route("*", "/api{path:.*}", self._request)
         runner = web.AppRunner(application, shutdown_timeout=0.05)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", 0, backlog=4096)
         await site.start()
-        self.address = f"127.0.0.1:{runner.addresses[0][1]}"
+        self.address = self.gateway.address = f"127.0.0.1:{runner.addresses[0][1]}"
         try:
             yield self
         finally:
             await runner.cleanup()
 
+    async def _upload(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        if name not in self.uploads:
+            raise web.HTTPNotFound
+        return web.Response(body=self.uploads[name])
+
     async def until(self, seen: Callable[[], bool]) -> None:
         """Wait for something to have happened."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(self.patience):
             while not seen():
                 self.news.clear()
                 await self.news.wait()
 
-    # The gateway.
-
-    async def _connected(self, request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse()
-        await socket.prepare(request)
-        await socket.send_json({"op": 10, "d": {"heartbeat_interval": 41_250}})
-        async for frame in socket:
-            if frame.type is WSMsgType.TEXT:
-                await self._gateway_said(socket, json.loads(frame.data))
-        self.ready.clear()
-        return socket
-
-    async def _gateway_said(self, socket: web.WebSocketResponse, said: dict[str, Any]) -> None:
-        if said["op"] == 1:
-            await socket.send_json({"op": 11})
-        elif said["op"] == 2:
-            if said["d"]["token"] != TOKEN or said["d"]["intents"] & PRIVILEGED:
-                await socket.close(code=4004)
-                return
-            self._socket = socket
-            ready = {
-                "v": 10,
-                "user": user(APPLICATION, "easel", bot=True),
-                "guilds": [],
-                "session_id": "session",
-                "resume_gateway_url": f"ws://{self.address}/gateway",
-                "application": {"id": str(APPLICATION), "flags": 0},
-                "shard": said["d"].get("shard", [0, 1]),
-            }
-            await self._send("READY", ready)
-            self.ready.set()
-        elif said["op"] == 6:
-            self._socket = socket
-            await self._send("RESUMED", {})
-            self.ready.set()
-
-    async def _send(self, event: str, data: dict[str, Any]) -> None:
-        assert self._socket is not None
-        await self._socket.send_json({"op": 0, "t": event, "s": next(self._sequence), "d": data})
-
-    async def drop_connection(self) -> None:
-        """Break the gateway connection, as a restart of Discord's does."""
-        assert self._socket is not None
-        self.ready.clear()
-        await self._socket.close(code=4000)
-
-    async def interaction(self, event: dict[str, Any], channel: int) -> Asked:
+    async def interaction(self, event: dict[str, Any], channel: int, pressed: Message | None = None) -> Asked:
         """Send an interaction to the bot; one with a known id is the same, sent again."""
-        async with asyncio.timeout(PATIENCE):
-            await self.ready.wait()
+        async with asyncio.timeout(self.patience):
+            await self.gateway.ready.wait()
         number = int(event["id"])
-        asked = self.asked.setdefault(f"token-{number}", Asked(number, channel, f"token-{number}"))
+        asked = self.asked.setdefault(f"token-{number}", Asked(number, channel, f"token-{number}", pressed=pressed))
+        asked.sent = asked.sent or time.perf_counter()
         event |= {"token": asked.token, "application_id": str(APPLICATION), "version": 1}
-        await self._send("INTERACTION_CREATE", event)
+        await self.gateway.send("INTERACTION_CREATE", event)
         return asked
-
-    # The REST API.
 
     async def _request(self, request: web.Request) -> web.Response:
         path = request.match_info["path"]
@@ -212,7 +186,8 @@ class FakeDiscord:
                     files.append((part.filename or "", data))
         elif request.can_read_body:
             body = await request.json()
-        self.violations += violations(request.method, path, media, body)
+        if self.judging:
+            self.violations += violations(request.method, path, media, body)
         if isinstance(body, dict) and body.get("content") and body.get("allowed_mentions", {}).get("parse") != []:
             self.unsilenced.append(f"{request.method} {path}")
         return body, files
@@ -244,7 +219,10 @@ class FakeDiscord:
             "summary": "",
             "owner": user(1, "owner"),
             "team": None,
-        }
+        } | self.about
+
+    async def _servers(self, match: re.Match[str], body: Any, files: Any) -> Any:
+        return self.servers
 
     async def _gateway(self, match: re.Match[str], body: Any, files: Any) -> Any:
         limit = {"total": 1000, "remaining": 999, "reset_after": 1000, "max_concurrency": 1}
@@ -260,16 +238,28 @@ class FakeDiscord:
             raise Refused(404, 10062, "Unknown interaction")
         if asked.acknowledged:
             raise Refused(400, 40060, "Interaction has already been acknowledged.")
-        asked.acknowledged = True
+        asked.acknowledged, asked.answered = True, time.perf_counter()
         resource: dict[str, Any] = {"id": str(asked.id), "type": 2}
         if body["type"] == 9:
             asked.form = body["data"]
         else:
             flags = body.get("data", {}).get("flags", 0)
-            asked.first = Message(self.snowflake(), asked.channel, flags=flags)
-            self.messages.append(asked.first)
-            resource |= {"response_message_id": str(asked.first.id), "response_message_ephemeral": bool(flags)}
+            resource |= self._answered(asked, body, flags)
         return {"interaction": resource}
+
+    def _answered(self, asked: Asked, body: Any, flags: int) -> dict[str, Any]:
+        """The first answer: one to be written (5), one that is there at once (4), or the message pressed (6)."""
+        if body["type"] == 8:
+            asked.choices = body["data"]["choices"]
+            return {}
+        if body["type"] == 6:
+            asked.first = asked.pressed
+            return {}
+        asked.first = Message(self.snowflake(), asked.channel, flags=flags, loading=body["type"] == 5)
+        self.messages.append(asked.first)
+        if body["type"] == 4:
+            self._write(asked.first, body["data"], [])
+        return {"response_message_id": str(asked.first.id), "response_message_ephemeral": bool(flags)}
 
     def _of_token(self, token: str) -> Asked:
         asked = self.asked.get(token)
@@ -279,27 +269,41 @@ class FakeDiscord:
             raise Refused(401, 50027, "Invalid Webhook Token")
         return asked
 
-    def _first(self, token: str) -> tuple[Asked, Message]:
-        asked = self._of_token(token)
-        if asked.first is None:
+    def _by_token(self, match: re.Match[str]) -> tuple[Asked, Message]:
+        """The message that a token reaches under this name."""
+        asked = self._of_token(match[1])
+        if asked.channel in self.deleted:
+            raise Refused(404, 10003, "Unknown Channel")
+        if match[2] == "@original":
+            message = asked.first
+        else:
+            message = next((known for known in self.messages if known.id == int(match[2])), None)
+        if message is None or message.gone:
             raise Refused(404, 10008, "Unknown Message")
-        return asked, asked.first
+        return asked, message
+
+    def _forget(self, message: Message) -> None:
+        message.gone = True
+        self.messages.remove(message)
 
     async def _original(self, match: re.Match[str], body: Any, files: Any) -> Any:
-        return self._first(match[1])[1].shown()
+        return self._by_token(match)[1].shown()
 
     async def _edit_original(self, match: re.Match[str], body: Any, files: list[tuple[str, bytes]]) -> Any:
-        message = self._first(match[1])[1]
+        message = self._by_token(match)[1]
         self._write(message, body, files)
         return message.shown()
 
     async def _delete_original(self, match: re.Match[str], body: Any, files: Any) -> Any:
-        asked, message = self._first(match[1])
-        self.messages.remove(message)
-        asked.first = None
+        self._forget(self._by_token(match)[1])
 
     async def _follow_up(self, match: re.Match[str], body: Any, files: list[tuple[str, bytes]]) -> Any:
         asked = self._of_token(match[1])
+        if asked.channel in self.deleted:
+            raise Refused(404, 10003, "Unknown Channel")
+        if asked.first is not None and asked.first.loading and not asked.first.gone:
+            # Discord takes the first further message for the answer that is still being thought about.
+            self.misplaced.append(body.get("content", ""))
         message = Message(self.snowflake(), asked.channel, flags=body.get("flags", 0))
         self._write(message, body, files)
         self.messages.append(message)
@@ -307,6 +311,8 @@ class FakeDiscord:
 
     async def _post(self, match: re.Match[str], body: Any, files: list[tuple[str, bytes]]) -> Any:
         channel = int(match[1])
+        if channel in self.deleted:
+            raise Refused(404, 10003, "Unknown Channel")
         if channel in self.closed:
             raise Refused(403, 50013, "Missing Permissions")
         nonce = body.get("nonce")
@@ -321,13 +327,27 @@ class FakeDiscord:
     def _write(self, message: Message, body: dict[str, Any], files: list[tuple[str, bytes]]) -> None:
         if any(len(data) > self.max_file for _, data in files):
             raise Refused(413, 40005, "Request entity too large")
+        message.loading = False
         message.content = body.get("content") or message.content
-        message.components = body.get("components") or message.components
+        message.components = body.get("components", message.components) or []
         if "attachments" in body:
-            texts = {int(file["id"]): file.get("description", "") for file in body["attachments"]}
-            message.files = [(name, texts.get(number, ""), data) for number, (name, data) in enumerate(files)]
-            self.pictures += [data for _, data in files]
+            message.files = self._files(message, body["attachments"], files)
         self.log.append(message.content)
+
+    def _files(self, message: Message, named: list[dict[str, Any]], files: list[tuple[str, bytes]]) -> list[File]:
+        """What a message holds after an edit: new files by their place in the request, others by their id."""
+        there = {file.id: file for file in message.files}
+        kept = [there[int(entry["id"])] for entry in named if int(entry["id"]) in there]
+        texts = {int(entry["id"]): entry.get("description", "") for entry in named}
+        for name, data in files:
+            if not name.startswith("preview"):
+                self.arrived(name, data)
+        new = [File(self.snowflake(), name, texts.get(place, ""), data) for place, (name, data) in enumerate(files)]
+        return [*kept, *new]
+
+    def arrived(self, name: str, data: bytes) -> None:
+        """Take note of a picture."""
+        self.pictures.append(data)
 
     async def _history(self, match: re.Match[str], body: Any, files: Any) -> Any:
         if int(match[1]) in self.closed:
@@ -344,8 +364,13 @@ class FakeDiscord:
     async def _message(self, match: re.Match[str], body: Any, files: Any) -> Any:
         return self._known(match).shown()
 
+    async def _edit(self, match: re.Match[str], body: Any, files: list[tuple[str, bytes]]) -> Any:
+        message = self._known(match)
+        self._write(message, body, files)
+        return message.shown()
+
     async def _delete(self, match: re.Match[str], body: Any, files: Any) -> Any:
-        self.messages.remove(self._known(match))
+        self._forget(self._known(match))
 
     async def _direct(self, match: re.Match[str], body: Any, files: Any) -> Any:
         person = int(body["recipient_id"])

@@ -15,23 +15,43 @@ def user(number: int, name: str, *, bot: bool = False) -> dict[str, Any]:
 
 
 @dataclass
+class File:
+    """One attachment."""
+
+    id: int
+    name: str
+    text: str
+    """Alternative text."""
+    data: bytes
+
+
+@dataclass
 class Message:
     """One message, as the fake keeps it."""
 
     id: int
     channel: int
     content: str = ""
-    files: list[tuple[str, str, bytes]] = field(default_factory=list)
-    """Name, alternative text and content of each attachment."""
+    files: list[File] = field(default_factory=list)
     flags: int = 0
     components: list[Any] = field(default_factory=list)
     nonce: str | None = None
+    loading: bool = False
+    """It says that somebody is thinking."""
+    gone: bool = False
 
     def shown(self) -> dict[str, Any]:
         """The message as the API shows it."""
         attachments = [
-            {"id": str(number), "filename": name, "size": len(data), "url": "", "proxy_url": "", "description": text}
-            for number, (name, text, data) in enumerate(self.files)
+            {
+                "id": str(file.id),
+                "filename": file.name,
+                "size": len(file.data),
+                "url": "",
+                "proxy_url": "",
+                "description": file.text,
+            }
+            for file in self.files
         ]
         return {
             "id": str(self.id),
@@ -64,6 +84,12 @@ class Asked:
     first: Message | None = None
     expired: bool = False
     form: dict[str, Any] | None = None
+    choices: list[dict[str, Any]] | None = None
+    pressed: Message | None = None
+    sent: float = 0.0
+    """When the bot was told, by the performance counter."""
+    answered: float | None = None
+    """When it acknowledged that."""
 
 
 class Refused(Exception):  # noqa: N818  (Discord's refusal, not a fault)

@@ -24,7 +24,7 @@ class Discord:
         """Speak with this installation's token.
 
         Args:
-            settings: token, addresses and styles.
+            settings: token, addresses, and whether images may be sent.
             pace: least seconds between two edits of one message.
         """
         self._settings = settings
@@ -41,7 +41,7 @@ class Discord:
             raise SettingsError(messages.say("discord.no_token"))
         use_addresses(self._settings.discord_api, self._settings.discord_gateway)
         answers = Answers(dispatcher)
-        client = EaselClient(dispatcher, answers, pace=self._pace, styles=self._settings.styles)
+        client = EaselClient(dispatcher, answers, pace=self._pace, images=self._settings.image_input)
         try:
             async with client, answers:
                 await client.start(token.get_secret_value())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import discord
 from pydantic import ValidationError
 
@@ -26,19 +24,32 @@ class Address(Value):
     message: int | None = None
     """The first answer, if Discord named it."""
     channel: int | None = None
+    server: int | None = None
+    """None in direct messages."""
     person: int | None = None
     limit: int = DEFAULT_LIMIT
     """Bytes of one file."""
     private: bool = False
     """The first answer is seen by the person alone."""
+    direct: bool = False
+    """Pictures go to the person's own messages."""
+    kept: bool = False
+    """There is no first answer of this interaction's own: it stands for the message that was pressed."""
 
     @property
     def alive(self) -> bool:
         """Whether the interaction's token can still be used."""
-        return bool(self.token) and time.time() < self.expires - MARGIN
+        return bool(self.token) and discord.utils.utcnow().timestamp() < self.expires - MARGIN
 
 
-def of(interaction: discord.Interaction, message: int | None, *, private: bool) -> Address:
+def of(
+    interaction: discord.Interaction,
+    message: int | None,
+    *,
+    private: bool = False,
+    direct: bool = False,
+    kept: bool = False,
+) -> Address:
     """The address of an interaction that has been acknowledged."""
     return Address(
         application=interaction.application_id,
@@ -47,9 +58,12 @@ def of(interaction: discord.Interaction, message: int | None, *, private: bool) 
         interaction=interaction.id,
         message=message,
         channel=interaction.channel_id,
+        server=interaction.guild_id,
         person=interaction.user.id,
         limit=interaction.filesize_limit,
         private=private,
+        direct=direct,
+        kept=kept,
     )
 
 

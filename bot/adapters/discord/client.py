@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from enum import Enum
 from typing import Any
 
 import aiohttp
@@ -14,19 +17,21 @@ from discord.http import Route
 
 from bot import messages
 from bot.adapters.base import Answers
-from bot.adapters.discord import address, incoming
-from bot.adapters.discord.buttons import JobButton
-from bot.adapters.discord.commands import declared
-from bot.adapters.discord.surface import SILENT, DiscordSurface
-from bot.chat import Invocation
+from bot.adapters.discord import address, buttons, commands, forms, gallery, incoming
+from bot.adapters.discord.address import Address
+from bot.adapters.discord.incoming import Asked
+from bot.adapters.discord.surface import DiscordSurface
+from bot.adapters.discord.uploads import Uploads
+from bot.adapters.discord.wire import SILENT
+from bot.chat import Failure, Update
 from bot.dispatch import Dispatcher
+from bot.errors import BadInputError, BotError
 from bot.jobs import Recovered
 
-FORM_SECONDS = 900.0
-"""How long discord.py remembers a form that was opened; it is answered after that as well."""
-MAX_PROMPTS = 4000
-"""Characters of one field of a form."""
 ALREADY_ACKNOWLEDGED = 40060
+MAX_CHOICES, MAX_CHOICE = 25, 100
+STATUSES = 32
+"""Answers that say how far they are at one moment; while there are so many, others don't."""
 NO_MEMBERS = discord.MemberCacheFlags.none()
 INTENTS = discord.Intents(guilds=True)
 """What the gateway is asked for: the least that keeps permissions current, and nothing privileged."""
@@ -35,6 +40,16 @@ discord.VoiceClient.warn_nacl = False
 discord.VoiceClient.warn_dave = False
 
 log = structlog.get_logger("bot.adapters.discord")
+
+
+class Ack(Enum):
+    """How an interaction is acknowledged."""
+
+    PUBLIC = "public"
+    PRIVATE = "private"
+    """The answer is seen by the person alone."""
+    SILENT = "silent"
+    """A press whose answer changes the message that was pressed."""
 
 
 def use_addresses(api: str, gateway: str) -> None:
@@ -46,99 +61,235 @@ def use_addresses(api: str, gateway: str) -> None:
 class EaselClient(discord.AutoShardedClient):
     """Takes interactions and passes them on; asks for no privileged intent, and mentions nobody."""
 
-    def __init__(self, dispatcher: Dispatcher, answers: Answers, *, pace: float, styles: Iterable[str]) -> None:
+    def __init__(self, dispatcher: Dispatcher, answers: Answers, *, pace: float, images: bool = False) -> None:
         super().__init__(intents=INTENTS, allowed_mentions=SILENT, max_messages=None, member_cache_flags=NO_MEMBERS)
         self._dispatcher = dispatcher
         self._answers = answers
         self._pace = pace
-        self._styles = tuple(styles)
-        self.add_dynamic_items(JobButton)
+        self._images = images
+        self._uploads = Uploads()
+        self._statuses = asyncio.Semaphore(STATUSES)
+        self.add_dynamic_items(*buttons.ITEMS)
 
     async def setup_hook(self) -> None:
         """Between logging in and the first event: register the commands, go on with unfinished jobs."""
         try:
-            await self.http.bulk_upsert_global_commands(self.application_id or 0, declared(self._styles))
+            await self.http.bulk_upsert_global_commands(
+                self.application_id or 0, commands.declared(images=self._images)
+            )
         except (discord.HTTPException, aiohttp.ClientError) as error:
             # What was registered before still works.
             log.warning("commands not registered", reason=str(error))
         await self._answers.resume(incoming.PLATFORM, self._resumed)
 
     async def on_interaction(self, interaction: discord.Interaction) -> None:
-        """Any interaction but a pressed button, which discord.py takes to JobButton."""
+        """Any interaction but a press, which discord.py takes to the items of `buttons`."""
         data: Mapping[str, Any] = interaction.data or {}
-        if interaction.type is discord.InteractionType.application_command:
-            name = str(data.get("name"))
-            if name == "batch":
-                await self._open_form(interaction)
-            else:
-                await self._answer(interaction, incoming.command, public=name in incoming.PUBLIC)
-        elif interaction.type is discord.InteractionType.modal_submit and data.get("custom_id") == incoming.BATCH_FORM:
-            await self._answer(interaction, incoming.batch, public=True)
+        match interaction.type:
+            case discord.InteractionType.application_command if data.get("type") == commands.MESSAGE_MENU:
+                await self._menu(interaction)
+            case discord.InteractionType.application_command if data.get("name") == "batch":
+                await self._open(interaction, forms.batch(interaction.locale.value))
+            case discord.InteractionType.application_command:
+                await self._answer(interaction, incoming.command(interaction))
+            case discord.InteractionType.autocomplete:
+                await self._complete(interaction)
+            case discord.InteractionType.modal_submit:
+                await self._submitted(interaction)
+
+    # What was pressed.
 
     async def pressed(self, interaction: discord.Interaction, action: str, job: str, index: int) -> None:
-        """Give the command that a button stands for."""
+        """Do what a button under a picture stands for."""
+        if action == forms.REMIX:
+            await self._remix(interaction, job, index)
+        elif action == forms.APPEAL:
+            await self._open(interaction, forms.appeal(job, index, interaction.locale.value))
+        else:
+            known = buttons.ACTIONS[action]
+            number = {} if action in buttons.WHOLE else {"number": index + 1}
+            asked = Asked(command=known.command, options={"job": job, **number, **dict(known.options)})
+            ack = Ack.SILENT if known.command == "delete" else self._ack(interaction, asked)
+            await self._answer(interaction, asked, ack=ack)
 
-        def command(pressed: discord.Interaction, reply_to: str) -> Invocation:
-            return incoming.invocation(pressed, action, "", {"job": job, "number": index + 1}, reply_to)
+    async def give(self, interaction: discord.Interaction, command: str, text: str) -> None:
+        """Give a command as if it had been typed."""
+        await self._answer(interaction, Asked(command=command, text=text))
 
-        await self._answer(interaction, command, public=action in incoming.PUBLIC)
+    async def picked(self, interaction: discord.Interaction, job: str, index: int) -> None:
+        """Show what can be done with one of several pictures."""
+        locale = interaction.locale.value
+        text = messages.say("discord.picked", locale, number=index + 1)
+        view = buttons.for_picture(job, index, locale)
+        with _too_late(interaction):
+            await interaction.response.send_message(text, view=view, ephemeral=True, allowed_mentions=SILENT)
 
-    async def _answer(
-        self,
-        interaction: discord.Interaction,
-        to_invocation: Callable[[discord.Interaction, str], Invocation],
-        *,
-        public: bool,
-    ) -> None:
-        """Acknowledge, then dispatch."""
+    # What opens a form, and what comes of it.
+
+    async def _menu(self, interaction: discord.Interaction) -> None:
+        """A message's own menu, on one that may hold pictures of ours."""
+        data: Any = interaction.data or {}
+        menu = commands.menu_of(str(data.get("name")))
+        found = gallery.target(data, self.user.id if self.user else 0)
+        if found is None:
+            await self._refuse(interaction, messages.say("discord.no_pictures", interaction.locale.value))
+            return
+        job, numbers = found
+        match menu:
+            case "remix":
+                await self._remix(interaction, job, numbers[0] - 1)
+            case "report":
+                await self._open(interaction, forms.report(job, numbers, interaction.locale.value))
+            case _:
+                await self._answer(interaction, Asked(command="show", options={"job": job}))
+
+    async def _remix(self, interaction: discord.Interaction, job: str, index: int) -> None:
+        locale = interaction.locale.value
+        who, where = incoming.requester(interaction), incoming.place(interaction)
         try:
-            message = await acknowledge(interaction, public=public)
+            request = await self._dispatcher.form(who, where, job, index + 1)
+        except BotError as error:
+            await self._refuse(interaction, error.sentence)
+            return
+        if request is None:
+            await self._refuse(interaction, messages.say("input.unknown_job", locale, given=messages.quote(job)))
+        else:
+            await self._open(interaction, forms.remix(job, index, request, locale))
+
+    async def _open(self, interaction: discord.Interaction, form: discord.ui.Modal) -> None:
+        with _too_late(interaction):
+            await interaction.response.send_modal(form)
+
+    async def _submitted(self, interaction: discord.Interaction) -> None:
+        data: Mapping[str, Any] = interaction.data or {}
+        name = forms.NAME.fullmatch(str(data.get("custom_id")))
+        if name is None:
+            return
+        written, job, index = incoming.fields(interaction), name["job"] or "", name["index"]
+        options = written.get(forms.OPTIONS, "")
+        match name["form"]:
+            case forms.BATCH:
+                await self._answer(interaction, incoming.batch(written.get(forms.PROMPTS, ""), options))
+            case forms.REMIX:
+                await self._remixed(interaction, f"{job} {int(index or 0) + 1}", written)
+            case form:
+                number = str(int(index) + 1) if index else written.get(forms.NUMBER, "").strip()
+                given = {"job": job, "number": number, "reason": written.get(forms.REASON, "")}
+                asked = Asked(command=form, options={key: value for key, value in given.items() if value})
+                await self._answer(interaction, asked)
+
+    async def _remixed(self, interaction: discord.Interaction, origin: str, written: Mapping[str, str]) -> None:
+        prompt, negative = written.get(forms.PROMPT, ""), written.get(forms.NEGATIVE, "")
+        try:
+            flags = written.get(forms.OPTIONS, "")
+            asked = incoming.remix(origin, prompt, negative, flags, interaction.locale.value)
+        except BadInputError as error:
+            await self._refuse(interaction, error.sentence)
+        else:
+            await self._answer(interaction, asked)
+
+    async def _complete(self, interaction: discord.Interaction) -> None:
+        """Offer what may be meant; what is too long for Discord can't be offered."""
+        data: Mapping[str, Any] = interaction.data or {}
+        name, typed = incoming.focused(interaction)
+        field = "setting" if data.get("name") == "settings" else name
+        who, where = incoming.requester(interaction), incoming.place(interaction)
+        found = await self._dispatcher.suggest(who, where, field, typed)
+        fitting = [value for value in found if 0 < len(value) <= MAX_CHOICE][:MAX_CHOICES]
+        with _too_late(interaction):
+            await interaction.response.autocomplete(
+                [discord.app_commands.Choice(name=value, value=value) for value in fitting]
+            )
+
+    # Answers.
+
+    def _ack(self, interaction: discord.Interaction, asked: Asked) -> Ack:
+        """A press under a picture that one person alone sees is answered in the same way."""
+        pressed = interaction.message
+        hidden = pressed is not None and pressed.flags.ephemeral and gallery.has_pictures(pressed)
+        return Ack.PRIVATE if hidden or asked.private else Ack.PUBLIC
+
+    async def _answer(self, interaction: discord.Interaction, asked: Asked, *, ack: Ack | None = None) -> None:
+        """Acknowledge, then fetch what came with the command, and dispatch it."""
+        ack = ack or (Ack.PRIVATE if asked.private else Ack.PUBLIC)
+        where = await self._begun(interaction, ack, direct=asked.command in incoming.DIRECT)
+        if where is not None:
+            self._start(interaction, where, self._updates(interaction, asked, where.model_dump_json()))
+
+    async def _refuse(self, interaction: discord.Interaction, sentence: str) -> None:
+        """Say that it can't be done, to the person alone."""
+        where = await self._begun(interaction, Ack.PRIVATE)
+        if where is not None:
+            self._start(interaction, where, _refusal(sentence))
+
+    async def _begun(self, interaction: discord.Interaction, ack: Ack, *, direct: bool = False) -> Address | None:
+        """Acknowledge; None if it is too late for that."""
+        try:
+            message = await acknowledge(interaction, ack)
         except (discord.HTTPException, aiohttp.ClientError) as error:
             # The person sees that it failed and may ask again; going on would draw what nobody waits for.
             log.warning("not acknowledged", interaction=interaction.id, reason=str(error))
-            return
-        where = address.of(interaction, message, private=not public)
-        invocation = to_invocation(interaction, where.model_dump_json())
-        surface = DiscordSurface(self, where, invocation.requester.locale, pace=self._pace)
-        self._answers.start(self._dispatcher.handle(invocation), surface)
+            return None
+        return address.of(interaction, message, private=ack is Ack.PRIVATE, direct=direct, kept=ack is Ack.SILENT)
 
-    async def _open_form(self, interaction: discord.Interaction) -> None:
+    def _start(self, interaction: discord.Interaction, where: Address, updates: AsyncGenerator[Update, None]) -> None:
+        self._answers.start(updates, self._surface(where, interaction.locale.value))
+
+    async def _updates(
+        self, interaction: discord.Interaction, asked: Asked, reply_to: str
+    ) -> AsyncGenerator[Update, None]:
+        invocation = asked.invocation(interaction, reply_to)
         try:
-            await interaction.response.send_modal(batch_form(interaction.locale.value))
-        except (discord.HTTPException, aiohttp.ClientError) as error:
-            log.warning("form not opened", interaction=interaction.id, reason=str(error))
+            files = await self._uploads.read(interaction, invocation.requester.locale)
+        except BadInputError as error:
+            yield Failure(job=None, index=None, input=True, text=error.sentence)
+            return
+        async with aclosing(self._dispatcher.handle(invocation.model_copy(update={"attachments": files}))) as updates:
+            async for update in updates:
+                yield update
 
     def _resumed(self, job: Recovered) -> DiscordSurface:
-        where = address.read(job.reply_to)
-        return DiscordSurface(self, where, job.requester.locale, resumed=True, pace=self._pace)
+        return self._surface(address.read(job.reply_to), job.requester.locale, resumed=True)
+
+    def _surface(self, where: Address, locale: str, *, resumed: bool = False) -> DiscordSurface:
+        return DiscordSurface(self, where, locale, resumed=resumed, pace=self._pace, statuses=self._statuses)
 
 
-async def acknowledge(interaction: discord.Interaction, *, public: bool) -> int | None:
+async def _refusal(sentence: str) -> AsyncGenerator[Update, None]:
+    yield Failure(job=None, index=None, input=True, text=sentence)
+
+
+class _too_late:  # noqa: N801  (reads like contextlib.suppress)
+    """What Discord doesn't take any more, the person sees themselves."""
+
+    def __init__(self, interaction: discord.Interaction) -> None:
+        self._interaction = interaction
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        """Note it down and go on."""
+        if not isinstance(error, discord.HTTPException | aiohttp.ClientError):
+            return False
+        log.warning("not answered", interaction=self._interaction.id, reason=str(error))
+        return True
+
+
+async def acknowledge(interaction: discord.Interaction, ack: Ack) -> int | None:
     """Tell Discord that an answer follows; returns the id of the message that will hold it.
 
     An interaction that is acknowledged already is no error: either an earlier try got through though its answer was
     lost, or the event came twice, and dispatch knows it.
     """
+    if ack is Ack.SILENT and interaction.message is not None:
+        pressed: int | None = interaction.message.id
+    else:
+        pressed = None
     try:
-        done = await interaction.response.defer(ephemeral=not public, thinking=True)
+        done = await interaction.response.defer(ephemeral=ack is Ack.PRIVATE, thinking=pressed is None)
     except discord.HTTPException as error:
         if error.code != ALREADY_ACKNOWLEDGED:
             raise
-        return None
-    return done.message_id if done else None
-
-
-def batch_form(locale: str) -> discord.ui.Modal:
-    """What `/batch` opens."""
-    form = discord.ui.Modal(
-        title=messages.say("discord.batch_title", locale), custom_id=incoming.BATCH_FORM, timeout=FORM_SECONDS
-    )
-    prompts: discord.ui.TextInput[discord.ui.Modal] = discord.ui.TextInput(
-        style=discord.TextStyle.paragraph, custom_id=incoming.PROMPTS_FIELD, max_length=MAX_PROMPTS
-    )
-    options: discord.ui.TextInput[discord.ui.Modal] = discord.ui.TextInput(
-        custom_id=incoming.OPTIONS_FIELD, required=False, placeholder="--steps 20 --size 512x512"
-    )
-    form.add_item(discord.ui.Label(text=messages.say("discord.batch_prompts", locale), component=prompts))
-    form.add_item(discord.ui.Label(text=messages.say("discord.batch_options", locale), component=options))
-    return form
+        return pressed
+    return pressed or (done.message_id if done else None)

@@ -6,19 +6,24 @@ Types and limits: discord.com/developers/docs/interactions/application-commands.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import discord
 
 from bot import messages
+from bot.adapters.discord import localise
+from bot.adapters.discord.incoming import ATTACHMENT
+from bot.chat import Role
 from bot.grammar import OPTIONS, Option
-from bot.handlers import cache, moderation
+from bot.handlers import cache, communities, moderation
 from bot.handlers.base import Command
+from bot.handlers.table import COMMANDS
 
 SUBCOMMAND, STRING, INTEGER, BOOLEAN, USER, NUMBER = 1, 3, 4, 5, 6, 10
+MESSAGE_MENU = 3
 MAX_CHOICES = 25
-MAX_DESCRIPTION = 100
 SAFE_INTEGER = 2**53
 """Discord's integers are JavaScript's: a larger bound needs a string."""
 SIZES = ("256x256", "512x512", "512x768", "768x512", "768x768", "1024x1024")
@@ -31,87 +36,143 @@ MODERATED: dict[str, Any] = {
 }
 """Shown to moderators; what they may do is checked at run time."""
 KINDS = {"integer": INTEGER, "number": NUMBER, "boolean": BOOLEAN}
+SUGGESTED = frozenset({"prompt", "model", "sampler", "style"})
+"""Options of a picture that are completed while they are typed."""
+FROM_IMAGE = frozenset({"strength"})
+"""Options of a picture that mean something only where people may send images."""
+MENUS = ("show", "remix", "report")
+"""What a message's own menu offers."""
+
 PLACEHOLDER = re.compile(r"\[[^\]]+\]|[A-Z]+")
-PERSON = "ID"
-NAMES: dict[str, dict[str, str]] = {
-    "cache": {"KEY": "target", "WORD": "target", PERSON: "target"},
-    "moderation": {"REASON": "reason", PERSON: "person"},
+NAMES = {
+    "JOB": "job",
+    "NUMBER": "number",
+    "REASON": "reason",
+    "KEY": "target",
+    "WORD": "target",
+    "NAME": "name",
+    "VALUE": "value",
 }
-"""What a placeholder of a command's usage is called by the command's handler; any other one is a length of time."""
+"""What a placeholder of a command's usage is called by the command's handler."""
+IDS = {"cache": "target", "moderation": "person"}
+"""What an ID is called."""
+NOBODYS = frozenset({"allow", "deny", "dismiss", "appeals", "reports"})
+"""Actions whose ID isn't a person's."""
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "job": {"type": STRING, "max_length": 40},
+    "number": {"type": INTEGER, "min_value": 1, "max_value": 20},
+    "reason": {"type": STRING, "max_length": 300},
+    "target": {"type": STRING, "max_length": 100},
+    "name": {"type": STRING, "max_length": 100, "autocomplete": True},
+    "value": {"type": STRING, "max_length": 400},
+    "duration": {"type": STRING, "max_length": 10},
+}
+ACTIONS: dict[str, Mapping[str, Command]] = {
+    "settings": communities.ACTIONS,
+    "cache": cache.ACTIONS,
+    "moderation": moderation.ACTIONS,
+}
+"""Commands with actions, which are subcommands here."""
+FILES = {"verify": "file"}
+"""Commands that take a file."""
 
 
-def declared(styles: Iterable[str] = ()) -> list[dict[str, Any]]:
-    """The commands as Discord's API takes them."""
-    job = _option("job", STRING, required=True, max_length=40)
-    return [
-        {**_command("imagine", picture_options(tuple(styles))), **EVERYWHERE},
-        {**_command("batch"), **EVERYWHERE},
-        {**_command("reroll", [job, _option("number", STRING, max_length=2)]), **EVERYWHERE},
-        {**_command("history"), **EVERYWHERE},
-        {**_command("show", [job]), **EVERYWHERE},
-        {**_command("cancel", [job]), **EVERYWHERE},
-        {**_command("quota"), **EVERYWHERE},
-        {**_command("help"), **EVERYWHERE},
-        {**_command("cache", _subcommands("cache", cache.ACTIONS)), **MODERATED},
-        {**_command("moderation", _subcommands("moderation", moderation.ACTIONS)), **MODERATED},
-    ]
+def declared(*, images: bool = False) -> list[dict[str, Any]]:
+    """The commands as Discord's API takes them; `images` says whether people may start from images of theirs."""
+    return [*(_declared(name, row, images=images) for name, row in COMMANDS.items()), *map(_menu, MENUS)]
 
 
-def picture_options(styles: tuple[str, ...] = ()) -> list[dict[str, Any]]:
-    """Every option of a picture, the prompt first; `styles` are the names that this installation offers."""
-    offered = {"style": styles}
-    size = _option("size", STRING, messages.option_help("size"), choices=_choices(SIZES))
-    options = [_picture_option(option, offered.get(option.name, option.choices)) for option in OPTIONS.values()]
-    return [options[0], size, *options[1:]]
+def _declared(name: str, row: Command, *, images: bool) -> dict[str, Any]:
+    if name == "imagine":
+        options = picture_options(images=images)
+    elif name == "batch":
+        options = []
+    elif name in ACTIONS:
+        options = [_subcommand(name, action, inner) for action, inner in ACTIONS[name].items()]
+    elif name in FILES:
+        options = [_argument_option(FILES[name], {"type": ATTACHMENT}, required=True)]
+    else:
+        options = _arguments(name, "", row.usage)
+    where = MODERATED if row.role is not Role.MEMBER else EVERYWHERE
+    about = localise.description(lambda locale: messages.say(f"command.{name}", locale))
+    return {"type": 1, **localise.names(name), **about, "options": options, **where}
 
 
-def _picture_option(option: Option, choices: tuple[str, ...]) -> dict[str, Any]:
+def _menu(name: str) -> dict[str, Any]:
+    return {"type": MESSAGE_MENU, **localise.title(f"discord.menu_{name}"), **EVERYWHERE}
+
+
+def menu_of(title: str) -> str | None:
+    """The menu with this title."""
+    return next((name for name in MENUS if messages.say(f"discord.menu_{name}") == title), None)
+
+
+def picture_options(*, images: bool = False) -> list[dict[str, Any]]:
+    """Every option of a picture that may be picked, the prompt first."""
+    size = {"type": STRING, "choices": _choices(SIZES)}
+    prompt, *others = (_picture_option(option) for option in OPTIONS.values() if images or not _needs_image(option))
+    image = [_argument_option("image", {"type": ATTACHMENT})] if images else []
+    return [prompt, _option("size", size, partial(messages.option_help, "size")), *image, *others]
+
+
+def _needs_image(option: Option) -> bool:
+    return option.name in FROM_IMAGE
+
+
+def _picture_option(option: Option) -> dict[str, Any]:
     kind = KINDS.get(option.kind, STRING)
     if option.kind == "integer" and (option.high or 0) >= SAFE_INTEGER:
         kind = STRING
-    bounds: dict[str, Any] = {}
+    shape: dict[str, Any] = {"type": kind}
     if kind in (INTEGER, NUMBER):
-        bounds = {"min_value": option.low, "max_value": option.high}
-    elif kind == STRING and 0 < len(choices) <= MAX_CHOICES:
-        bounds = {"choices": _choices(choices)}
-    elif option.limit:
-        bounds = {"max_length": option.limit}
-    bounds = {name: value for name, value in bounds.items() if value is not None}
-    return _option(option.name, kind, messages.option_help(option.name), required=option.name == "prompt", **bounds)
+        shape |= {"min_value": option.low, "max_value": option.high}
+    elif option.name in SUGGESTED:
+        shape |= {"autocomplete": True, "max_length": option.limit}
+    elif 0 < len(option.choices) <= MAX_CHOICES:
+        shape |= {"choices": _choices(option.choices)}
+    else:
+        shape |= {"max_length": option.limit}
+    shape = {name: value for name, value in shape.items() if value is not None}
+    about = partial(messages.option_help, option.name)
+    return _option(option.name, shape, about, required=option.name == "prompt")
 
 
 def _choices(values: Iterable[str]) -> list[dict[str, str]]:
     return [{"name": value, "value": value} for value in values]
 
 
-def _subcommands(command: str, actions: Mapping[str, Command]) -> list[dict[str, Any]]:
-    return [
-        {
-            "type": SUBCOMMAND,
-            "name": name,
-            "description": messages.say(f"action.{command}-{name}"),
-            "options": [_argument(command, placeholder) for placeholder in _placeholders(row.usage)],
-        }
-        for name, row in actions.items()
-    ]
+def _subcommand(command: str, action: str, row: Command) -> dict[str, Any]:
+    about = localise.description(lambda locale: messages.say(f"action.{command}-{action}", locale))
+    options = _arguments(command, action, row.usage)
+    return {"type": SUBCOMMAND, **localise.names(action), **about, "options": options}
 
 
-def _placeholders(usage: str) -> list[str]:
-    """`KEY` and `[WORD]` in `/cache show KEY` and `/cache list [WORD]`."""
-    return PLACEHOLDER.findall(usage)
+def _arguments(command: str, action: str, usage: str) -> list[dict[str, Any]]:
+    """`KEY` and `[WORD]` in `/cache show KEY` and `/cache list [WORD]`; what is asked by a button is left out."""
+    found = (_argument(command, action, placeholder) for placeholder in PLACEHOLDER.findall(usage))
+    return [option for option in found if option is not None]
 
 
-def _argument(command: str, placeholder: str) -> dict[str, Any]:
+def _argument(command: str, action: str, placeholder: str) -> dict[str, Any] | None:
     inner = placeholder.strip("[]")
-    name = NAMES[command].get(inner, "duration")
-    return _option(name, USER if inner == PERSON else STRING, required=inner == placeholder)
+    required = inner == placeholder
+    if inner == "ID":
+        kind = {"type": STRING, "max_length": 40} if action in NOBODYS else {"type": USER}
+        return _argument_option(IDS[command], kind, required=required)
+    if inner in NAMES:
+        return _argument_option(NAMES[inner], ARGUMENTS[NAMES[inner]], required=required)
+    if inner[:1].isdigit():
+        return _argument_option("duration", ARGUMENTS["duration"], required=required)
+    words = inner.split("|")
+    return _argument_option("strength", {"type": STRING, "choices": _choices(words)}) if len(words) > 1 else None
 
 
-def _command(name: str, options: list[dict[str, Any]] | None = None) -> dict[str, Any]:
-    description = messages.say(f"command.{name}")[:MAX_DESCRIPTION]
-    return {"type": 1, "name": name, "description": description, "options": options or []}
+def _argument_option(name: str, shape: Mapping[str, Any], *, required: bool = False) -> dict[str, Any]:
+    return _option(name, shape, lambda locale: messages.say(f"argument.{name}", locale), required=required)
 
 
-def _option(name: str, kind: int, text: str | None = None, *, required: bool = False, **more: Any) -> dict[str, Any]:  # noqa: ANN401  (JSON)
-    description = (text or messages.say(f"argument.{name}"))[:MAX_DESCRIPTION]
-    return {"type": kind, "name": name, "description": description, "required": required, **more}
+def _option(
+    name: str, shape: Mapping[str, Any], help_in: Callable[[str], str], *, required: bool = False
+) -> dict[str, Any]:
+    """One option; `help_in` says in a language what it is for."""
+    return {**shape, **localise.names(name), **localise.description(help_in), "required": required}

@@ -34,7 +34,7 @@ async def _attachment(picture: Picture, limit: int) -> discord.File:
     if len(data) > limit:
         suffix, data = await asyncio.to_thread(shrunk, data, limit)
         name = PurePath(name).with_suffix(f".{suffix}").name
-    return discord.File(io.BytesIO(data), filename=name, description=picture.alt_text)
+    return discord.File(io.BytesIO(data), filename=name, spoiler=picture.spoiler, description=picture.alt_text)
 
 
 def shrunk(data: bytes, limit: int) -> tuple[str, bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from bot.chat import Reply
 from bot.messages import printable
 
 MAX_CONTENT = 2000
@@ -28,10 +29,34 @@ def quiet(text: str) -> str:
 
 def blocks(text: str) -> list[str]:
     """The text as the contents of one message or several: a sentence as it is, lines as blocks of even letters."""
-    if "\n" not in text and len(plain(text)) <= MAX_CONTENT:
-        return [plain(text) or NOTHING]
+    return spoken(text) if "\n" not in text else fenced(text)
+
+
+def spoken(text: str) -> list[str]:
+    """The text as it is, in blocks of even letters only if it is too long for one message."""
+    return [plain(text) or NOTHING] if len(plain(text)) <= MAX_CONTENT else fenced(text)
+
+
+def fenced(text: str) -> list[str]:
+    """The text in blocks of even letters, each of which fits into a message."""
     safe = printable(text, keep="\n").replace("`", "\N{MODIFIER LETTER GRAVE ACCENT}")
     return [f"{FENCE}\n{chunk}\n{FENCE}" for chunk in chunks(safe, CHUNK)]
+
+
+def copies(reply: Reply) -> list[str]:
+    """The messages of a reply; commands in it stand alone in blocks, which a phone copies by one touch."""
+    commands = reply.data.get("commands")
+    if not isinstance(commands, list):
+        return blocks(reply.text)
+    lines = [line for line in reply.text.split("\n") if not any(line.endswith(command) for command in commands)]
+    pieces = [*spoken("\n".join(lines)), *(block for command in commands for block in fenced(command))]
+    packed = pieces[:1]
+    for piece in pieces[1:]:
+        if len(packed[-1]) + 1 + len(piece) <= MAX_CONTENT:
+            packed[-1] += f"\n{piece}"
+        else:
+            packed.append(piece)
+    return packed
 
 
 def chunks(text: str, limit: int) -> list[str]:

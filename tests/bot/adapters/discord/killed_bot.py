@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from bot.adapters.discord.adapter import Discord
 from bot.app import running
 from bot.settings import Settings
-from tests.fakes.discord import TOKEN
+from tests.fakes.discord_gateway import TOKEN
 from tests.fakes.engine_client import ScriptedEngine
 
 

@@ -59,11 +59,15 @@ async def test_the_first_answer_becomes_the_picture(
         asked = await ada.imagine("a red apple", seed="7", steps=3)
         (message,) = await posted(discord)
     assert message is asked.first
-    ((name, text, _),) = message.files
-    assert name.endswith("-1.png")
-    assert text == "Generated picture: a red apple"
+    (file,) = message.files
+    assert file.name.endswith("-1.png")
+    assert file.text == "Generated picture: a red apple"
     assert message.content.splitlines()[0].startswith("-# seed 7 · 64x64 · 3 steps · emoji")
-    assert [button["label"] for button in message.components[0]["components"]] == ["Re-roll", "Parameters"]
+    rows = [[button["label"] for button in row["components"]] for row in message.components]
+    assert rows == [
+        ["Re-roll", "Vary (subtle)", "Vary (strong)", "Upscale 2x", "Remix"],
+        ["Parameters", "Send to me", "Delete"],
+    ]
     assert len(discord.messages) == 1
 
 
@@ -97,8 +101,9 @@ async def test_a_batch_is_a_form_and_comes_as_one_gallery(
         await discord.until(lambda: opened.form is not None)
         assert opened.form is not None
         fields = [label["component"]["custom_id"] for label in opened.form["components"]]
-        values = dict(zip(fields, ("a cat\na dog\na cow", "--steps 3"), strict=True))
-        await ada.submit(opened.form["custom_id"], values)
+        assert fields == ["prompts", "file", "options"]
+        values = {"prompts": "a cat\na dog", "options": "--steps 3"}
+        await ada.submit(opened.form["custom_id"], values, files={"more.txt": b"\xef\xbb\xbfa cow\r\n"})
         (message,) = await posted(discord)
     assert len(message.files) == 3
     assert [line[:4] for line in message.content.splitlines()[:3]] == ["-# 1", "-# 2", "-# 3"]
@@ -173,9 +178,9 @@ async def test_a_file_over_the_limit_is_encoded_anew(
     async with running(settings, Painter()) as app, connected(discord, app.dispatcher, tmp_path):
         await ada.imagine("static")
         (message,) = await posted(discord)
-    ((name, _, data),) = message.files
-    assert name.endswith((".webp", ".jpeg"))
-    with Pillow.open(io.BytesIO(data)) as picture:
+    (file,) = message.files
+    assert file.name.endswith((".webp", ".jpeg"))
+    with Pillow.open(io.BytesIO(file.data)) as picture:
         assert picture.format in ("WEBP", "JPEG")
     refused = sum(request.endswith("@original") for request in discord.requests)
     assert refused >= (1 if told else 2)
@@ -237,7 +242,7 @@ async def test_commands_are_taken_after_the_connection_broke(
     async with connected(discord, app.dispatcher, tmp_path):
         await ada.imagine("a cat")
         await posted(discord)
-        await discord.drop_connection()
+        await discord.gateway.drop()
         await ada.imagine("a dog")
         await posted(discord, 2)
 

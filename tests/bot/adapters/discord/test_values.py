@@ -1,47 +1,14 @@
-"""The pure parts: declared commands, escaped texts, stored addresses, smaller files."""
+"""The pure parts: escaped texts, stored addresses, smaller files."""
 
 from __future__ import annotations
-
-import json
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.adapters.discord.address import Address, read
-from bot.adapters.discord.commands import MAX_DESCRIPTION, SAFE_INTEGER, STRING, declared, picture_options
 from bot.adapters.discord.files import shrunk
 from bot.adapters.discord.text import CHUNK, MAX_CONTENT, NOTHING, blocks, chunks, plain
-from bot.grammar import OPTIONS
-from bot.handlers.table import COMMANDS
-from bot.messages import option_help
 from tests.bot.adapters.discord.test_answers import noise
-
-
-def test_every_option_of_a_picture_is_offered_with_its_bounds_and_help() -> None:
-    offered = {option["name"]: option for option in picture_options()}
-    assert set(offered) == {*OPTIONS, "size"}
-    for name, option in OPTIONS.items():
-        assert offered[name]["description"] == option_help(name)
-        if offered[name]["type"] != STRING:
-            assert offered[name].get("min_value") == option.low
-            assert offered[name].get("max_value") == option.high
-        elif option.choices:
-            assert [choice["value"] for choice in offered[name]["choices"]] == list(option.choices)
-        elif option.high is None:
-            assert offered[name].get("max_length") == option.limit
-
-
-def test_every_command_is_offered_within_the_limits_of_discord() -> None:
-    commands = declared(("photo",))
-    assert {command["name"] for command in commands} == set(COMMANDS)
-    for command in commands:
-        assert len(command["options"]) <= 25
-        assert len(json.dumps(command, ensure_ascii=False)) < 8000
-        for option in command["options"]:
-            assert 0 < len(option["description"]) <= MAX_DESCRIPTION
-            assert option.get("max_value", 0) < SAFE_INTEGER
-            required = [inner["required"] for inner in option.get("options", ())]
-            assert required == sorted(required, reverse=True)
 
 
 @given(st.text())

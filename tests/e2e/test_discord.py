@@ -1,0 +1,78 @@
+"""`easel serve` as a process of its own, against a Discord on loopback: killed in a job, and started again."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from tests.e2e.conftest import TIMEOUT, Installation
+from tests.fakes.discord import FakeDiscord
+from tests.fakes.discord_gateway import TOKEN
+from tests.fakes.discord_person import Person
+from tests.fakes.discord_values import Message
+
+
+@pytest.fixture
+def discord() -> FakeDiscord:
+    fake = FakeDiscord()
+    fake.patience = TIMEOUT
+    return fake
+
+
+@asynccontextmanager
+async def serving(installation: Installation, discord: FakeDiscord) -> AsyncIterator[subprocess.Popen[str]]:
+    """A running `easel serve`; it is killed at the end if it hasn't ended by then."""
+    discord.gateway.ready.clear()
+    process = await asyncio.to_thread(
+        lambda: installation.start(
+            "serve",
+            EASEL_DISCORD_TOKEN=TOKEN,
+            EASEL_DISCORD_API=f"http://{discord.address}/api",
+            EASEL_DISCORD_GATEWAY=f"ws://{discord.address}/gateway/",
+        )
+    )
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            await discord.gateway.ready.wait()
+        yield process
+    finally:
+        process.kill()
+        await asyncio.to_thread(process.communicate)
+
+
+def pictures(discord: FakeDiscord) -> list[Message]:
+    return [message for message in discord.messages if any(file.name.endswith(".png") for file in message.files)]
+
+
+async def test_a_killed_serve_finishes_its_jobs_and_knows_its_buttons(
+    install: Callable[[], Installation], discord: FakeDiscord
+) -> None:
+    installation, ada = install(), Person(discord)
+    async with discord.serving():
+        async with serving(installation, discord):
+            await ada.imagine("a red apple", seed="7", steps=40)
+            await discord.until(lambda: any("step" in text for text in discord.log))
+        assert discord.pictures == []
+        async with serving(installation, discord) as process:
+            await discord.until(lambda: len(pictures(discord)) == 1)
+            (first,) = pictures(discord)
+            await ada.press(first, "Vary (subtle)")
+            await discord.until(lambda: len(pictures(discord)) == 2)
+            form = await ada.press(first, "Remix")
+            await discord.until(lambda: form.form is not None)
+            await ada.press(first, "Parameters")
+            await discord.until(lambda: any("--seed 7" in text for text in discord.log))
+            await ada.press(first, "Delete")
+            await discord.until(lambda: first.gone)
+            process.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(process.wait, TIMEOUT) == 0
+    varied = pictures(discord)[0].files[0].data
+    assert discord.pictures == [first.files[0].data, varied]
+    assert first.files[0].data != varied
+    assert all(data.startswith(b"\x89PNG") for data in discord.pictures)
+    assert (discord.violations, discord.unsilenced, discord.misplaced) == ([], [], [])
