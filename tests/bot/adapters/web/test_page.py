@@ -1,0 +1,151 @@
+"""What the page's events do, as the wire shows it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from starlette.testclient import TestClient
+
+from bot.app import adapters, gradio_app, running
+from bot.chat import Role
+from bot.settings import Settings
+from engine.types import Layer, Refused
+from tests.contract.web import PASSWORD, add_account, served
+from tests.fakes.engine_client import ScriptedEngine
+from tests.fakes.web_person import WebPerson
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+PEOPLE = 20
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def engine() -> ScriptedEngine:
+    return ScriptedEngine()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def address(tmp_path_factory: pytest.TempPathFactory, engine: ScriptedEngine) -> AsyncIterator[str]:
+    settings = Settings(
+        home=tmp_path_factory.mktemp("home"),
+        web_port=1,
+        web_guests=True,
+        web_guest_pictures=3,
+        running_per_person=5,
+    )
+    for name, role in (("ada", Role.MEMBER), ("cleo", Role.MODERATOR)):
+        await add_account(settings, name, role)
+    for number in range(PEOPLE):
+        await add_account(settings, f"person{number}")
+    async with running(settings, engine) as app, served(settings, app.dispatcher) as address:
+        yield address
+
+
+@asynccontextmanager
+async def visit(address: str, name: str = "") -> AsyncIterator[WebPerson]:
+    person = WebPerson(address)
+    try:
+        await person.open(name, PASSWORD)
+        yield person
+    finally:
+        await person.close()
+
+
+async def moderate(person: WebPerson) -> None:
+    await person.trigger(person.listener("select", "panel-moderation"), [""])
+
+
+async def test_guests_draw_as_much_as_they_may(address: str, engine: ScriptedEngine) -> None:
+    async with visit(address) as guest, visit(address) as other:
+        await guest.draw("", lines="a cow\na pig")
+        await guest.until(lambda: len(guest.pictures) == 2)
+        assert engine.orders[-1].scope == "web:guests"
+        await other.draw("", lines="a fox\na yak")
+        await other.sees("notices", "Guests may ask for 3 pictures a day here")
+        await other.draw("/reroll nothing")
+        await other.sees("notices", "There is no job")
+        await other.draw("a hen")
+        await other.sees("notices", "Guests may ask for 3 pictures a day here")
+        assert other.pictures == [], "guests don't see each other's pictures"
+
+
+async def test_members_get_nothing_from_the_moderators_events(address: str) -> None:
+    async with visit(address, "ada") as ada:
+        await moderate(ada)
+        await ada.sees("moderation-said", "Only moderators may use")
+        assert ada.views["figures"] == ada.views["entries"] == ada.views["audit"] == ""
+        ban = ada.listener("click", "ban")
+        await ada.trigger(ban, ["web:cleo", "", "", ""])
+        await ada.press("bans", "", do="unban", target="web:cleo")
+        await moderate(ada)
+    async with visit(address, "cleo") as cleo:
+        await moderate(cleo)
+        await cleo.sees("bans", "Nobody is banned here.")
+
+
+async def test_an_appeal_goes_to_the_moderators_tab_and_back(address: str, engine: ScriptedEngine) -> None:
+    engine.endings["a sin"] = lambda index: Refused(index=index, layer=Layer.KEYWORDS, categories=("gluttony",))
+    async with visit(address, "ada") as ada, visit(address, "cleo") as cleo:
+        await ada.draw("a sin")
+        await ada.sees("pictures", "Ask a moderator")
+        job = engine.orders[-1].job
+        await ada.press("pictures", do="appeal", job=job, number="1", reason="It is by Bosch.")
+        await ada.sees("notices", job)
+        await moderate(cleo)
+        await cleo.sees("appeals", "It is by Bosch.")
+        view = cleo.views["appeals"]
+        appeal = view.partition('data-do="allow" data-target="')[2].partition('"')[0]
+        await cleo.press("appeals", "", do="allow", target=appeal)
+        await cleo.until(lambda: "It is by Bosch." not in cleo.views["appeals"])
+        assert 'role="status"' in cleo.views["moderation-said"]
+
+
+async def test_a_ban_holds_until_it_is_lifted(address: str) -> None:
+    async with visit(address, "person1") as banned, visit(address, "cleo") as cleo:
+        await cleo.trigger(cleo.listener("click", "ban"), ["person1", "7d", "spam", ""])
+        await cleo.sees("bans", "web:person1")
+        await banned.draw("a cat")
+        await banned.sees("notices", "spam")
+        await cleo.press("bans", "", do="unban", target="web:person1")
+        await cleo.sees("bans", "Nobody is banned here.")
+        await banned.draw("a cat")
+        await banned.until(lambda: len(banned.pictures) == 1)
+
+
+async def test_twenty_people_at_once(address: str) -> None:
+    async def one(number: int) -> None:
+        async with visit(address, f"person{number}") as person:
+            await person.draw(f"a garden of number {number}")
+            await person.until(lambda: any(f"a garden of number {number}" in text for text in person.log))
+            others = [f"number {other} " for other in range(PEOPLE) if other != number]
+            assert not [text for text in person.log if any(other in text for other in others)]
+
+    await asyncio.gather(*(one(number) for number in range(PEOPLE)))
+
+
+async def test_odd_presses_are_answered(address: str) -> None:
+    async with visit(address, "ada") as ada:
+        for do in ("", "no such thing", "cancel", "vary", "command", "<script>", "x" * 5000):
+            await ada.press("pictures", do=do, job="\x00'", number="-1", command=do, text="\x1b")
+        await ada.draw("/quota")
+        await ada.sees("notices", "today")
+
+
+async def test_another_server_can_mount_the_page(tmp_path: Path) -> None:
+    await asyncio.to_thread(mounted, tmp_path)
+
+
+def mounted(home: Path) -> None:
+    settings = Settings(home=home, web_port=1)
+    with TestClient(gradio_app(settings, ScriptedEngine()), base_url="http://127.0.0.1") as client:
+        assert client.get("/sign-in").status_code == 200
+        assert client.get("/", follow_redirects=False).status_code == 303
+
+
+async def test_the_adapter_is_made_where_a_port_is_set(tmp_path: Path) -> None:
+    assert adapters(Settings(home=tmp_path)) == ()
+    assert [adapter.name for adapter in adapters(Settings(home=tmp_path, web_port=1))] == ["web"]
