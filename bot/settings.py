@@ -192,7 +192,9 @@ def load() -> Settings:
         SettingsError: a setting is unknown, unreadable or out of bounds; the sentence names each one.
     """
     if Path(TOML_FILE).is_dir():
-        raise SettingsError(f"The file {TOML_FILE} can't be read: it is a folder; rename it, or put the settings in it.")
+        raise SettingsError(
+            f"The file {TOML_FILE} can't be read: it is a folder; rename it, or put the settings in it."
+        )
     try:
         return Settings()
     except ValidationError as error:

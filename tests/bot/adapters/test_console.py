@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.adapters.console import Console, ConsoleSurface, Screen, commands, lines, split
+from bot.adapters.console import Console, ConsoleSurface, Screen, attachment, commands, lines, split
 from bot.app import running
-from bot.chat import Delivery, Failure, Picture, Reply
-from bot.errors import DeliveryError
+from bot.chat import MAX_ATTACHMENT, Button, Delivery, Failure, Notice, Picture, Place, Refusal, Removed, Reply, Sent
+from bot.errors import BadInputError, DeliveryError
 from bot.settings import Settings
-from engine.types import Cached, Image, ResolvedRequest, Sampler
+from engine.types import Cached, Image, Layer, ResolvedRequest, Sampler
 from tests.fakes.engine_client import ScriptedEngine, picture
 
 PATIENCE = 10.0
@@ -218,3 +218,73 @@ def test_a_killed_process_is_taken_up_by_the_next_one(tmp_path: Path) -> None:
     (saved,) = (tmp_path / "pictures").iterdir()
     assert b'"seed":7' in saved.read_bytes()
     assert output.count(f"Saved {saved}") == 1
+
+
+async def test_removed_pictures_are_taken_from_their_folder_and_nothing_else(
+    surface: ConsoleSurface, out: io.StringIO, tmp_path: Path
+) -> None:
+    message = await surface.send(delivery("a cat", "a dog"))
+    other = tmp_path / "new" / "folder" / "k3.txt"
+    other.write_text("mine")
+    place = Place(platform="console", workspace="local", channel="terminal")
+    sent = Sent(part=1, message=message, place=place, reply_to="", private=False, left=(1,))
+    await surface.show(Removed(job="k3", index=0, text="Gone.", messages=(sent,)))
+    assert sorted(path.name for path in other.parent.iterdir()) == ["k3-2.png", "k3.txt"]
+    elsewhere = sent.model_copy(update={"left": (), "place": place.model_copy(update={"platform": "discord"})})
+    await surface.show(Removed(job="k3", index=None, text="Gone.", messages=(elsewhere,)))
+    assert (other.parent / "k3-2.png").exists()
+    await surface.show(Removed(job="k3", index=None, text="Gone.", messages=(sent.model_copy(update={"left": ()}),)))
+    assert [path.name for path in other.parent.iterdir()] == ["k3.txt"]
+    assert out.getvalue().count("[k3] Gone.") == 3
+
+
+async def test_buttons_of_others_stand_there_as_commands(surface: ConsoleSurface, out: io.StringIO) -> None:
+    buttons = (Button(label="Allow", command="moderation", text="allow a1"),)
+    await surface.show(Notice(text="Somebody asks.", job="k3", buttons=buttons))
+    await surface.show(Notice(text="By the way."))
+    refusal = Refusal(job="k3", index=1, layer=Layer.KEYWORDS, appealable=True, text="Refused.")
+    await surface.show(refusal)
+    await surface.show(refusal.model_copy(update={"layer": Layer.IMAGE, "appealable": False}))
+    assert out.getvalue().splitlines() == [
+        "[k3] Somebody asks.",
+        "[k3] Allow: /moderation allow a1",
+        "By the way.",
+        "[k3] Refused.",
+        "[k3] To ask a moderator: /appeal k3 2",
+        "[k3] Refused.",
+    ]
+
+
+async def test_a_spoiler_is_said(surface: ConsoleSurface, out: io.StringIO) -> None:
+    covered = delivery("a cat")
+    pictures = tuple(picture.model_copy(update={"spoiler": True}) for picture in covered.pictures)
+    await surface.send(covered.model_copy(update={"pictures": pictures}))
+    assert "k3-1.png (spoiler)" in out.getvalue()
+
+
+async def test_a_file_goes_with_the_next_command(tmp_path: Path) -> None:
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("a cat\na dog\n")
+    out, engine = io.StringIO(), ScriptedEngine()
+    source, sink = os.pipe()
+    text = f"/attach {prompts}\n/batch\n\n/attach {tmp_path}/none.txt\n/verify\n/attach {tmp_path}\n"
+    os.write(sink, text.encode())
+    os.close(sink)
+    async with running(Settings(home=tmp_path / "home"), engine) as app:
+        await Console(source=source, out=out, folder=tmp_path / "out").run(app.dispatcher)
+    os.close(source)
+    assert [request.prompt for request in engine.orders[0].requests] == ["a cat", "a dog"]
+    assert '"prompts.txt" goes with the next command.' in out.getvalue()
+    assert 'The file "none.txt" can\'t be read: no such file or directory.' in out.getvalue()
+    assert "Attach the one picture" in out.getvalue()
+    assert "is a directory" in out.getvalue()
+
+
+def test_a_file_that_is_too_large_is_not_read_whole(tmp_path: Path) -> None:
+    large = tmp_path / "large.png"
+    with large.open("wb") as file:
+        file.truncate(MAX_ATTACHMENT + 1)
+    with pytest.raises(BadInputError, match="too large; at most 10 MiB"):
+        attachment(large)
+    with pytest.raises(BadInputError, match="can't be read"):
+        attachment(Path("\0"))
