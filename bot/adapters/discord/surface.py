@@ -18,7 +18,6 @@ from bot.adapters.discord.text import blocks, copies, plain
 from bot.adapters.discord.wire import TOO_LARGE, TokenLostError, Wire, is_placeless, say, translated
 from bot.chat import Delivery, Failure, Notice, Queued, Refusal, Removed, Reply, Sent, Stopped, Update, Working
 from bot.errors import DeliveryError
-from bot.errors import DeliveryError
 
 PACE_SECONDS = 3.0
 LOOK_BACK = 200
