@@ -138,7 +138,7 @@ async def test_a_form_is_filled_with_what_was_drawn(app: App) -> None:
         ("style", "p", ("photo", "painting", "pixel")),
         ("sampler", "karras", ("dpmpp_2m_karras",)),
         ("prompt", "red", ("a red cat",)),
-        ("setting", "log", ("log_channel",)),
+        ("setting", "log", ()),
         ("width", "", ()),
         ("nonsense", "x", ()),
     ],
@@ -154,6 +154,11 @@ async def test_suggestions_fit_what_was_typed(app: App, field: str, typed: str, 
     assert all(typed.casefold() in name for name in found)
     if expected:
         assert found[0] == expected[0]
+
+
+async def test_settings_are_suggested_to_moderators_alone(app: App) -> None:
+    assert await app.dispatcher.suggest(MODERATOR, HERE, "setting", "log") == ("log_channel",)
+    assert await app.dispatcher.suggest(ADA, HERE, "setting", "log") == ()
 
 
 async def test_suggestions_are_few_and_never_an_error(app: App, engine: ScriptedEngine) -> None:
