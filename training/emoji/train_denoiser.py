@@ -73,11 +73,12 @@ def load_painter(run_dir: Path) -> Painter:
 
 
 def train(run_dir: Path, plan: Plan, focus: float = FOCUS) -> None:
-    """Train until the plan's minutes are used up; starts from the text encoder that ``train_text`` made."""
+    """Train until the plan's minutes are used up; begins with the text encoder that ``train_text`` made."""
     torch.manual_seed(plan.seed)
     examples = load_examples(run_dir)
     model = Painter(examples.tokenizer)
-    model.text_encoder.load_state_dict(load_text_encoder(run_dir))
+    if not (run_dir / CHECKPOINT).exists():
+        model.text_encoder.load_state_dict(load_text_encoder(run_dir))
     log.info("%.2f M parameters", sum(p.numel() for p in model.parameters()) / 1e6)
     alphas = torch.from_numpy(NoiseSchedule(schedule_config()).alphas_cumprod).float()
     task = Task(examples=examples, alphas=alphas, batch=plan.batch, focus=focus)

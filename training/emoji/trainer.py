@@ -88,6 +88,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return values
 
 
+def save_weights(model: nn.Module, path: Path) -> None:
+    """Write a checkpoint of weights alone: a trainer begins with them, at step 0."""
+    weights = {name: value.float() for name, value in model.state_dict().items()}
+    save_atomically({"model": weights, "ema": weights}, path)
+
+
 class Trainer:
     """Trains `model` on `loss`, resuming from `path` when it exists."""
 
@@ -108,11 +114,14 @@ class Trainer:
     def load(self, values: dict[str, Any]) -> None:
         """Take over a checkpoint's state."""
         self.model.load_state_dict(values["model"])
+        names = [name for name, _ in self.model.named_parameters()]
+        self.shadow = [values["ema"][name] for name in names]
+        if "optimizers" not in values:
+            log.info("began with the weights of %s", self.path.name)
+            return
         for optimizer, state in zip(self.optimizers, values["optimizers"], strict=True):
             optimizer.load_state_dict(state)
         self.generator.set_state(values["generator"])
-        names = [name for name, _ in self.model.named_parameters()]
-        self.shadow = [values["ema"][name] for name in names]
         self.step, self.seconds = values["step"], values["seconds"]
         log.info("resumed %s at step %d, %.1f min", self.path.name, self.step, self.seconds / 60)
 
