@@ -10,7 +10,7 @@ import asyncio
 import errno
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 
 from bot import messages
 from bot.errors import DatabaseError
+from bot.store.commits import SharedCommits
 
 BUSY_SECONDS = 10.0
 """How long a write waits for another process's write."""
@@ -42,12 +43,14 @@ class Transaction:
 
 
 class Database:
-    """One connection to the file; transactions of the same process take turns."""
+    """Two connections to the file: one for those who write, who take turns, and one for those who read meanwhile."""
 
-    def __init__(self, path: Path, connection: aiosqlite.Connection) -> None:
+    def __init__(self, path: Path, writing: aiosqlite.Connection, reading: aiosqlite.Connection) -> None:
         self.path = path
-        self._connection = connection
-        self._turn = asyncio.Lock()
+        self._writing = writing
+        self._commits = SharedCommits(writing, self._refuse_closed)
+        self._reading = reading
+        self._reader = asyncio.Lock()
         self._closed = False
 
     @classmethod
@@ -70,25 +73,22 @@ class Database:
     @classmethod
     async def _open(cls, path: Path) -> Database:
         unclean = await asyncio.to_thread(_has_leftovers, path)
-        connection = await aiosqlite.connect(path, isolation_level=None, timeout=BUSY_SECONDS)
-        database = cls(path, connection)
-        try:
-            connection.row_factory = sqlite3.Row
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-                await connection.execute_fetchall(f"PRAGMA {pragma}")
+        async with AsyncExitStack() as opened:
+            writing = await _connect(path, opened, "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
+            reading = await _connect(path, opened, "query_only=ON")
+            database = cls(path, writing, reading)
             if unclean:
                 await database.check()
             await database._migrate()
-        except BaseException:
-            await connection.close()
-            raise
+            opened.pop_all()
         return database
 
     async def close(self) -> None:
-        """Close the connection once the running transaction is over; safe to call twice."""
-        async with self._turn:
+        """Close the file once what is going on is over; safe to call twice."""
+        async with self._commits.alone(), self._reader:
             self._closed = True
-            await self._connection.close()
+            await self._reading.close()
+            await self._writing.close()
 
     async def check(self) -> None:
         """Read the whole file and compare its structure.
@@ -96,10 +96,9 @@ class Database:
         Raises:
             DatabaseError: it is damaged.
         """
-        async with self._turn:
-            with _translated(self.path):
-                (row,) = await self._connection.execute_fetchall("PRAGMA quick_check(1)")
-        if row[0] != "ok":
+        async with self.snapshot() as transaction:
+            ((row,),) = await transaction.run("PRAGMA quick_check(1)")
+        if row != "ok":
             raise DatabaseError(messages.say("database.damaged", path=self.path))
 
     @asynccontextmanager
@@ -109,33 +108,33 @@ class Database:
         Raises:
             DatabaseError: the file is damaged, full, read-only or busy.
         """
-        async with self._between("BEGIN IMMEDIATE") as transaction:
-            yield transaction
+        with _translated(self.path):
+            async with self._commits.transaction():
+                yield Transaction(self._writing)
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Transaction]:
-        """Read several rows as they were at one moment."""
-        async with self._between("BEGIN DEFERRED") as transaction:
-            yield transaction
+        """Read several rows as they were at one moment, while others write.
 
-    @asynccontextmanager
-    async def _between(self, begin: str) -> AsyncIterator[Transaction]:
-        async with self._turn:
-            if self._closed:
-                raise DatabaseError(messages.say("database.closed"))
+        Raises:
+            DatabaseError: the file is damaged.
+        """
+        async with self._reader:
+            self._refuse_closed()
             with _translated(self.path):
                 try:
-                    await self._connection.execute_fetchall(begin)
-                    yield Transaction(self._connection)
-                    await self._connection.execute_fetchall("COMMIT")
-                except BaseException:
-                    # Does nothing if the transaction is over: statements run in the order they were given, cancelled
-                    # or not.
-                    await self._connection.rollback()
-                    raise
+                    await self._reading.execute_fetchall("BEGIN DEFERRED")
+                    yield Transaction(self._reading)
+                finally:
+                    # Statements run in the order they were given, cancelled or not.
+                    await self._reading.rollback()
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise DatabaseError(messages.say("database.closed"))
 
     async def _migrate(self) -> None:
-        ((found,),) = await self._connection.execute_fetchall("PRAGMA user_version")
+        ((found,),) = await self._writing.execute_fetchall("PRAGMA user_version")
         scripts = _migrations()
         if found > len(scripts):
             raise DatabaseError(messages.say("database.newer", path=self.path, found=found, known=len(scripts)))
@@ -143,10 +142,19 @@ class Database:
             # executescript commits before it begins, so the transaction is part of the script.
             whole = f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {version};\nCOMMIT;"
             try:
-                await self._connection.executescript(whole)
+                await self._writing.executescript(whole)
             except BaseException:
-                await self._connection.rollback()
+                await self._writing.rollback()
                 raise
+
+
+async def _connect(path: Path, opened: AsyncExitStack, *pragmas: str) -> aiosqlite.Connection:
+    connection = await aiosqlite.connect(path, isolation_level=None, timeout=BUSY_SECONDS)
+    opened.push_async_callback(connection.close)
+    connection.row_factory = sqlite3.Row
+    for pragma in pragmas:
+        await connection.execute_fetchall(f"PRAGMA {pragma}")
+    return connection
 
 
 def _has_leftovers(path: Path) -> bool:

@@ -324,13 +324,11 @@ async def test_a_disk_that_fills_up_while_drawing_is_told_and_the_job_goes_on_la
         bench.engine.gate.clear()
         job = (await bench.submit("a")).job
         await bench.engine.begun.wait()
-        async with bench.store._database.snapshot() as transaction:
-            await transaction.run("PRAGMA query_only = ON")
+        await bench.store._database._writing.execute_fetchall("PRAGMA query_only = ON")
         bench.engine.gate.set()
         updates = await bench.follow(job)
         assert kinds(updates)[-1] == "failure"
-        async with bench.store._database.snapshot() as transaction:
-            await transaction.run("PRAGMA query_only = OFF")
+        await bench.store._database._writing.execute_fetchall("PRAGMA query_only = OFF")
     async with working(tmp_path) as bench:
         (recovered,) = await bench.jobs.recover("discord")
         assert kinds(await bench.follow(recovered.job, Platform()))[-1] == "delivery"

@@ -59,7 +59,7 @@ def path(tmp_path: Path) -> Path:
 
 async def test_a_new_database_has_every_table_and_is_safe_against_power_cuts(path: Path) -> None:
     async with Store.open(path) as store:
-        async with store._database.snapshot() as transaction:
+        async with store._database.transaction() as transaction:
             tables = {line["name"] for line in await transaction.run("SELECT name FROM sqlite_schema")}
             pragmas = [
                 (await transaction.run(f"PRAGMA {name}"))[0][0]
@@ -232,7 +232,7 @@ async def test_after_an_unclean_end_damage_is_found_at_once(path: Path, tmp_path
 async def test_a_full_disk_is_named_and_what_was_there_stays(path: Path) -> None:
     async with Store.open(path) as store:
         await store.jobs.accept(row("first"), new_id=lambda: "first", judge=allow)
-        async with store._database.snapshot() as transaction:
+        async with store._database.transaction() as transaction:
             ((pages,),) = await transaction.run("PRAGMA page_count")
             await transaction.run(f"PRAGMA max_page_count = {pages}")
         huge = row("second").model_copy(update={"reply_to": "x" * 100_000})

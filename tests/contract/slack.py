@@ -89,7 +89,7 @@ class SlackHarness:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
-        assert self.slack.trespasses == []
+        assert self.slack.trespasses == [], self.slack.trespasses
 
     def _by_http(self) -> int:
         port = free_port()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from bot.app import App, running
 from bot.settings import Settings
 from engine.errors import WeightsError
 from engine.types import Failed, Layer, Refused
-from tests.contract.console import ConsoleHarness
+from tests.contract.console import PATIENCE, ConsoleHarness
 from tests.contract.discord import DiscordHarness
 from tests.contract.harness import Harness
 from tests.contract.slack import SlackHarness
@@ -60,12 +61,12 @@ def job_of(engine: ScriptedEngine, index: int = -1) -> str:
 
 
 async def until_delivered(person: Harness, job: str) -> None:
-    for asked in range(1, 100):
-        await person.say("show", job)
-        await person.until(f"Job {job}: ", times=asked)
-        if f"Job {job}: delivered" in person.transcript():
-            return
-    pytest.fail("the job was never delivered")
+    async with asyncio.timeout(PATIENCE):
+        for asked in count(1):
+            await person.say("show", job)
+            await person.until(f"Job {job}: ", times=asked)
+            if f"Job {job}: delivered" in person.transcript():
+                return
 
 
 async def test_accepts_at_once_while_the_engine_is_busy(person: Harness, app: App, engine: ScriptedEngine) -> None:

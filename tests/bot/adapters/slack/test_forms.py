@@ -246,7 +246,7 @@ async def test_a_refusal_is_brought_to_the_moderators(person: SlackHarness, app:
         await person.until("gluttony")
         value = next(item["value"] for item in walk(said(person, "gluttony")) if "appeal" in item.get("value", ""))
         await press(person, value)
-        await person.slack.until(lambda: len(person.slack.sent) > 2)
+        await person.until("The moderators have been asked")
         await home(person, "UBOSS")
         page = person.slack.homes["UBOSS"]
         allow = next(item["value"] for item in walk(page) if "allow" in item.get("value", ""))

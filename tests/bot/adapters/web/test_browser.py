@@ -126,7 +126,7 @@ async def test_a_batch_is_a_picture_for_each_line(studio: Studio) -> None:
             "#panel-draw input[type=file][accept*='.txt']",
             {"name": "prompts.txt", "mimeType": "text/plain", "buffer": b"a fox\na yak\n"},
         )
-        await expect(page.get_by_text("prompts.txt")).to_be_visible()
+        await expect(page.get_by_role("row", name="prompts.txt")).to_be_visible()
         await page.click("#draw")
         await expect(page.locator(".ez-figure")).to_have_count(5)
 
