@@ -14,15 +14,13 @@ from importlib.resources import files
 from itertools import groupby
 
 from engine.safety.automaton import Automaton, Place
-from engine.safety.normalise import AMBIGUOUS, LEET, LONGEST_RUN, Views, fold, views
+from engine.safety.normalise import AMBIGUOUS, LEET, LONGEST_RUN, NEIGHBOURS, WIDEST_GAP, Views, fold, views
 
 MASK = "*"
 """Written for any vowel."""
 _GAP = " "
 _VOWELS = "aeiou"
-_WIDEST_GAP = 3
-"""Characters that may stand between two words of a phrase."""
-_GAPS = rf"\W{{0,{_WIDEST_GAP}}}"
+_GAPS = rf"\W{{0,{WIDEST_GAP}}}"
 _LONG = 4
 """Letters of an entry that is looked for inside spelled-out text."""
 _E = "e3"
@@ -111,9 +109,9 @@ class _Entry:
         places: list[Place] = []
         for letter, count in self.runs:
             if letter == _GAP:
-                skips = range(1, _WIDEST_GAP + 1)
-                places[-1] = Place(places[-1].signs, (*places[-1].follow, _WIDEST_GAP + 1))
-                places += [Place(None, (1, _WIDEST_GAP + 1 - skip)) for skip in skips]
+                skips = range(1, WIDEST_GAP + 1)
+                places[-1] = Place(places[-1].signs, (*places[-1].follow, WIDEST_GAP + 1))
+                places += [Place(None, (1, WIDEST_GAP + 1 - skip)) for skip in skips]
             else:
                 signs = _readings(letter)
                 places += [Place(signs, (1,))] * (count - 1) + [Place(signs, (0, 1))]
@@ -124,27 +122,12 @@ class _Entry:
 
 def _phrase_pattern(phrases: Iterable[str]) -> re.Pattern[str] | None:
     """Plainly written words and phrases, each with an s or without."""
-    gaps = [re.escape(phrase).replace(re.escape(_GAP), rf"\W{{1,{_WIDEST_GAP}}}") for phrase in sorted(phrases)]
+    gaps = [re.escape(phrase).replace(re.escape(_GAP), rf"\W{{1,{WIDEST_GAP}}}") for phrase in sorted(phrases)]
     by_first: dict[str, list[str]] = {}
     for pattern in gaps:
         by_first.setdefault(pattern[0], []).append(pattern[1:])
     firsts = "|".join(f"{first}(?:{'|'.join(rests)})" for first, rests in by_first.items())
     return re.compile(rf"(?<!\w)(?:{firsts})s?(?!\w)") if gaps else None
-
-
-def _what_differs(plain: str, joined: str, reach: int) -> str:
-    """The words of `joined` that aren't so in `plain`, with as many around them as belong to a phrase."""
-    if joined == plain:
-        return ""
-    before, after = plain.split(_GAP), joined.split(_GAP)
-    if len(before) != len(after):
-        return joined
-    near: dict[int, None] = {}
-    for index, (word, other) in enumerate(zip(before, after, strict=True)):
-        if word != other:
-            near.update(dict.fromkeys(range(max(0, index - reach), min(len(after), index + reach + 1))))
-    apart = _GAP * (_WIDEST_GAP + 1)
-    return "".join(after[index] + (_GAP if index + 1 in near else apart) for index in sorted(near))
 
 
 class Lexicon:
@@ -189,7 +172,7 @@ class Lexicon:
             text = Views(kept)
         found: set[str] = set()
         self._look_in(text.plain, found)
-        self._look_in(_what_differs(text.plain, text.joined, self._reach), found)
+        self._look_in(text.changed if self._reach <= NEIGHBOURS else text.joined, found)
         for stretch in text.letters:
             self._look_in(stretch, found)
             if stretch[0] in "ai":  # an article before the word

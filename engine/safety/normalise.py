@@ -13,6 +13,8 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import compress, count
+from operator import ne
 
 LOOKALIKES = {
     "a": "аαɑᴀɐⱥᗅ🅐🅰🇦ᎪꭺА",
@@ -88,6 +90,10 @@ AMBIGUOUS = {
 
 LONGEST_RUN = 3
 """Equal characters in a row that `views` keeps; no word has more."""
+NEIGHBOURS = 3
+"""Words on either side that `Views.changed` keeps: those of a phrase of four."""
+WIDEST_GAP = 3
+"""Characters that may stand between two words of a phrase."""
 
 _DROPPED_CATEGORIES = frozenset({"Mn", "Me", "Cf", "Cc"})
 _INVISIBLE_LETTERS = "\u115f\u1160\u3164\uffa0"
@@ -199,6 +205,23 @@ class Views:
         """The same without punctuation inside words: f.oo-b(ar) is foobar."""
         inner = _INNER.sub("", self.plain)
         return self.plain if inner == self.plain else _cut_runs(inner)
+
+    @cached_property
+    def changed(self) -> str:
+        """The words of `joined` that aren't so in `plain`, with their neighbours; far apart where others stood."""
+        if self.joined == self.plain:
+            return ""
+        before, after = self.plain.split(" "), self.joined.split(" ")
+        if len(before) != len(after):
+            return self.joined
+        stretches: list[list[int]] = []
+        for index in compress(count(), map(ne, before, after)):
+            begin, end = max(0, index - NEIGHBOURS), index + NEIGHBOURS + 1
+            if stretches and begin <= stretches[-1][1]:
+                stretches[-1][1] = end
+            else:
+                stretches.append([begin, end])
+        return (" " * (WIDEST_GAP + 1)).join(" ".join(after[begin:end]) for begin, end in stretches)
 
     @cached_property
     def letters(self) -> tuple[str, ...]:
