@@ -100,7 +100,7 @@ def settings_for_gpu() -> Settings:
 def generators() -> Remote:
     """The GPU class; where nothing is deployed, a generator in this process."""
     if not modal.is_local():
-        return Deployed(Generator(), "draw")
+        return Deployed(Generator, "draw")
     from engine.deployment import GeneratorService, Nearby
 
     service = GeneratorService(settings_for_gpu(), RENTAL)
@@ -266,6 +266,11 @@ class Engine:
     async def verify(self, payload: bytes) -> bytes:
         """Say what a picture file tells of its making."""
         return await self.service.answer("verify", payload)
+
+    @modal.method()
+    async def smaller(self, payload: bytes) -> bytes:
+        """A finished picture in fewer bytes."""
+        return await self.service.answer("smaller", payload)
 
 
 def keeper(name: str) -> Keeper:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import structlog
 
 from engine import wire
-from engine.errors import EngineError
+from engine.errors import EngineError, UnreachableError
 
 ORPHAN_SECONDS = 900.0
 """How long a call that nobody wants is awaited, to be cancelled once it has begun."""
@@ -95,6 +95,9 @@ class Call:
             self._answers.put_nowait(None)
         except EngineError as error:
             self._answers.put_nowait(error)
+        except Exception:  # whoever waits must hear of it, or waits for ever
+            log.exception("fault in a line")
+            self._answers.put_nowait(UnreachableError("The GPU service broke off before the picture was finished."))
         finally:
             self._ended = True
             await stream.aclose()

@@ -9,13 +9,25 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic_core import from_json, to_json
 
 from engine import errors
 from engine.errors import EngineError, VersionMismatchError
-from engine.types import SCHEMA_VERSION, CacheCheck, CacheEntry, CacheStats, EngineInfo, Event, Order, Verification
+from engine.types import (
+    SCHEMA_VERSION,
+    CacheCheck,
+    CacheEntry,
+    CacheStats,
+    EngineInfo,
+    Event,
+    Order,
+    Rendition,
+    Verification,
+)
 
 T = TypeVar("T")
 Argument = str | int | float | bool | bytes | BaseModel | tuple[BaseModel, ...] | None
@@ -33,14 +45,16 @@ VALUES: dict[str, TypeAdapter[Any]] = {
     "cache_purge": TypeAdapter(int),
     "cache_verify": TypeAdapter(CacheCheck),
     "verify": TypeAdapter(Verification),
+    "smaller": TypeAdapter(Rendition),
 }
 """Questions to the engine that have one answer, and what it is."""
 
 _DIFFERENT = (
-    "The bot and the deployed engine are of different versions ({ours} and {theirs}): deploy the engine again from the "
+    "The bot and the deployed engine are of different versions ({bot} and {engine}): deploy the engine again from the "
     "bot's version of Easel (modal deploy modal_engine.py), or install that one for the bot."
 )
 _GARBLED = "The deployed engine answered with something that this version of Easel doesn't understand."
+_SEAL = f'{{"schema_version": {SCHEMA_VERSION}'.encode()
 
 
 class Answer(BaseModel):
@@ -56,7 +70,7 @@ class Answer(BaseModel):
 
 def call(**arguments: Argument) -> bytes:
     """A call with these arguments; values as their JSON, bytes in base64."""
-    return _sealed(arguments={name: _plain(value) for name, value in arguments.items()})
+    return _sealed(arguments=arguments)
 
 
 def arguments(payload: bytes) -> dict[str, Any]:
@@ -66,7 +80,10 @@ def arguments(payload: bytes) -> dict[str, Any]:
         VersionMismatchError: the caller speaks another version.
         EngineError: it is no call.
     """
-    found = _opened(payload).get("arguments")
+    document = _opened(payload)
+    version, found = document["schema_version"], document.get("arguments")
+    if version != SCHEMA_VERSION:
+        raise VersionMismatchError(_DIFFERENT.format(bot=version, engine=SCHEMA_VERSION))
     if not isinstance(found, dict):
         raise EngineError(_GARBLED)
     return found
@@ -74,7 +91,7 @@ def arguments(payload: bytes) -> dict[str, Any]:
 
 def value(found: Argument) -> bytes:
     """An answer that holds a value."""
-    return _sealed(value=_plain(found))
+    return _sealed(value=found)
 
 
 def called(name: str) -> bytes:
@@ -100,9 +117,14 @@ def read(payload: bytes) -> Answer:
         EngineError: whatever error it holds, by its own class where this version knows it.
     """
     document = _opened(payload)
-    if "error" in document:
+    if "error" in document:  # whatever the version: the other side says so itself where that is what is wrong
         raise _error(document["error"])
-    return Answer(value=document.get("value"), call=document.get("call"), alive=len(document) == 1)
+    if (version := document["schema_version"]) != SCHEMA_VERSION:
+        raise VersionMismatchError(_DIFFERENT.format(bot=SCHEMA_VERSION, engine=version))
+    call = document.get("call")
+    if not isinstance(call, str | None):
+        raise EngineError(_GARBLED)
+    return Answer(value=document.get("value"), call=call, alive=len(document) == 1)
 
 
 def understood(adapter: TypeAdapter[T], found: object) -> T:
@@ -112,36 +134,44 @@ def understood(adapter: TypeAdapter[T], found: object) -> T:
         EngineError: it isn't what was agreed on.
     """
     try:
-        return adapter.validate_json(json.dumps(found))
-    except ValidationError as error:
+        return adapter.validate_json(to_json(found))
+    except ValueError as error:  # of pydantic's too
         raise EngineError(_GARBLED) from error
 
 
-def _plain(value: Argument) -> object:
+def _sealed(**content: Argument | dict[str, Any]) -> bytes:
+    return b", ".join([_SEAL, *_members(content)]) + b"}"
+
+
+def _members(content: dict[str, Any]) -> Iterator[bytes]:
+    return (json.dumps(name).encode() + b": " + _json(value) for name, value in content.items())
+
+
+def _json(value: Argument | dict[str, Any]) -> bytes:
+    """A value as JSON, built but once: on the way lie pictures of many megabytes, and everybody waits meanwhile."""
+    if isinstance(value, dict):
+        return b"{" + b", ".join(_members(value)) + b"}"
     if isinstance(value, tuple):
-        return [_plain(one) for one in value]
+        return b"[" + b", ".join(map(_json, value)) + b"]"
     if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    return base64.urlsafe_b64encode(value).decode() if isinstance(value, bytes) else value
-
-
-def _sealed(**content: object) -> bytes:
-    return json.dumps({"schema_version": SCHEMA_VERSION, **content}).encode()
+        return value.model_dump_json().encode()
+    return json.dumps(base64.urlsafe_b64encode(value).decode() if isinstance(value, bytes) else value).encode()
 
 
 def _opened(payload: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(payload)
-        version = document["schema_version"]
-    except (ValueError, KeyError, TypeError) as error:
+        document = from_json(payload)
+    except ValueError as error:
         raise EngineError(_GARBLED) from error
-    if version != SCHEMA_VERSION and "error" not in document:
-        raise VersionMismatchError(_DIFFERENT.format(ours=SCHEMA_VERSION, theirs=version))
-    return dict(document)
+    if not isinstance(document, dict) or "schema_version" not in document:
+        raise EngineError(_GARBLED)
+    return document
 
 
-def _error(document: dict[str, str]) -> EngineError:
+def _error(document: object) -> EngineError:
     """The error by its code; one of a later version is a plain EngineError with that code."""
+    if not isinstance(document, dict):
+        return EngineError(_GARBLED)
     code, sentence = str(document.get("code")), str(document.get("sentence"))
     error = _BY_CODE.get(code, EngineError)(sentence)
     error.code = code

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import Protocol
 
-from engine.types import CacheCheck, CacheEntry, CacheStats, EngineInfo, Event, Order, Verification
+from engine.types import CacheCheck, CacheEntry, CacheStats, EngineInfo, Event, Order, Rendition, Verification
 
 
 class EngineClient(Protocol):
@@ -61,3 +61,6 @@ class EngineClient(Protocol):
 
     async def verify(self, data: bytes) -> Verification:
         """Say what a picture file tells of its making."""
+
+    async def smaller(self, data: bytes, limit: int) -> Rendition:
+        """A finished picture in at most `limit` bytes, or in as few as it gets, marked and signed like every other."""

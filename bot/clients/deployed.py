@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import structlog
 
 from bot.clients.breaker import Attempt, Breaker
-from bot.clients.session import BROKEN, Session
+from bot.clients.session import LATE, Session
 from bot.clock import Clock, SystemClock
 from bot.files import write_whole
 from engine import wire
@@ -30,6 +30,7 @@ from engine.types import (
     EngineInfo,
     Event,
     Order,
+    Rendition,
     Stage,
     Verification,
 )
@@ -157,45 +158,49 @@ class DeployedEngine:
                 for place in tuple(session.open):
                     yield Cancelled(index=place)
                 return
-            if self._clock.monotonic() >= session.deadline:
-                raise TookTooLongError("The GPU service did not answer in time, so this was given up; ask again later.")
+            self._check_time(session)
             pause = self._breaker.pause()
             if not pause:
                 async with aclosing(self._attempt(session)) as events:
                     async for event in events:
                         yield event
                 attempts += 1
-                pause = self._jitter(min(PAUSES[0] * 2 ** (attempts - 1), PAUSES[1]))
+                pause = self._jitter(min(PAUSES[0] * 2 ** min(attempts - 1, 10), PAUSES[1]))
             if session.open and not session.stop.is_set():
                 for progress in session.all_at(Stage.UNREACHABLE):
                     yield progress
-                await self._wait(session, min(pause, session.deadline - self._clock.monotonic()))
+                await self._wait(session, min(pause, self._left(session)))
 
     async def _attempt(self, session: Session) -> AsyncGenerator[Event, None]:
         """One call for everything that is open; it ends early where the service doesn't answer, and that is noted."""
-        asked = tuple(session.open)
-        call = self._line.call(wire.call(order=session.rest()))
-        with Attempt(self._breaker):
+        with self._breaker.attempt() as attempt:
+            call = self._line.call(wire.call(order=session.begin()))
             try:
-                async with aclosing(self._answers(session, call)) as answers:
+                async with aclosing(self._answers(session, call, attempt)) as answers:
                     async for answer in answers:
                         if answer is None:
                             for progress in session.all_at(Stage.WAKING):
                                 yield progress
                         elif answer.value is not None:
-                            event = session.take(asked, wire.understood(wire.EVENT, answer.value))
+                            event = session.take(wire.understood(wire.EVENT, answer.value))
                             if event is not None:
                                 yield event
+                session.check()
+            except UnreachableError:
+                if attempt.answered:
+                    session.broke_off()
+                raise
             finally:
                 await call.close()
-            if session.open and not session.stop.is_set():
-                raise UnreachableError(BROKEN)
 
-    async def _answers(self, session: Session, call: Call) -> AsyncGenerator[wire.Answer | None, None]:
+    async def _answers(
+        self, session: Session, call: Call, attempt: Attempt
+    ) -> AsyncGenerator[wire.Answer | None, None]:
         """The answers of a call until it ends or the session is stopped, and a None if the first is long in coming.
 
         Raises:
             UnreachableError: it can't be had, or there is no sign of life.
+            TookTooLongError: the deadline has passed.
             EngineError: it was answered by an error.
         """
         limits = iter((PATIENCE, self._startup))
@@ -203,24 +208,33 @@ class DeployedEngine:
         coming = asyncio.create_task(call.next())
         try:
             while True:
-                await self._wait(session, limit, coming)
+                await self._wait(session, min(limit, self._left(session)), coming)
                 if session.stop.is_set():
                     return
                 if coming.done():
-                    answer = coming.result()
-                    self._breaker.succeeded()
+                    answer = _answered(coming, attempt)
                     if answer is None:
                         return
                     limits, limit = iter(()), SILENCE
                     coming = asyncio.create_task(call.next())
                     yield answer
-                elif (limit := next(limits, 0.0)) > 0:
-                    yield None
-                else:
+                    continue
+                self._check_time(session)
+                limit = next(limits, 0.0)
+                if limit <= 0:
                     raise UnreachableError(_AWAY)
+                yield None
         finally:
             coming.cancel()
             await asyncio.gather(coming, return_exceptions=True)
+
+    def _left(self, session: Session) -> float:
+        """Seconds until the deadline."""
+        return max(session.deadline - self._clock.monotonic(), 0.0)
+
+    def _check_time(self, session: Session) -> None:
+        if not self._left(session):
+            raise TookTooLongError(LATE)
 
     async def _wait(self, session: Session, seconds: float, *tasks: asyncio.Task[Any]) -> None:
         """Until one of the tasks is done, the session is stopped, or the time is over."""
@@ -245,12 +259,10 @@ class DeployedEngine:
         for attempt in range(1, ASK_ATTEMPTS + 1):
             if self._breaker.pause():
                 break
-            answer: wire.Answer | None = None
-            with Attempt(self._breaker):
-                answer = wire.read(await self._edge_answers(question, payload))
-            if answer is not None:
-                self._breaker.succeeded()
-                return wire.understood(wire.VALUES[question], answer.value)
+            with self._breaker.attempt() as call:
+                answer = await self._edge_answers(question, payload)
+                call.succeeded()
+                return wire.understood(wire.VALUES[question], wire.read(answer).value)
             if attempt < ASK_ATTEMPTS:
                 await self._clock.sleep(self._jitter(PAUSES[0] * 2 ** (attempt - 1)))
         raise UnreachableError(_AWAY)
@@ -331,6 +343,28 @@ class DeployedEngine:
         """Say what a picture file tells of its making."""
         found: Verification = await self._ask("verify", data=data)
         return found
+
+    async def smaller(self, data: bytes, limit: int) -> Rendition:
+        """A finished picture in fewer bytes."""
+        made: Rendition = await self._ask("smaller", data=data, limit=limit)
+        return made
+
+
+def _answered(coming: asyncio.Task[wire.Answer | None], attempt: Attempt) -> wire.Answer | None:
+    """What came, None at the end of the call; an answer, if only an error, shows that the service is there.
+
+    Raises:
+        EngineError: it was answered so, or, as UnreachableError, the line broke.
+    """
+    try:
+        answer = coming.result()
+    except UnreachableError:
+        raise
+    except EngineError:
+        attempt.succeeded()
+        raise
+    attempt.succeeded()
+    return answer
 
 
 def _remembered(path: Path) -> EngineInfo | None:

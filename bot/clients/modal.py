@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing, contextmanager
 from typing import Any
+
+import structlog
 
 from bot.clients.base import EngineClient
 from bot.clients.deployed import DeployedEngine
@@ -13,6 +15,18 @@ from engine.errors import EngineError, ExtraMissingError, UnreachableError
 
 MEMORY = "modal-engine.json"
 """What is known of the deployed engine, in the home folder."""
+
+
+_AWAY = "The GPU service is not answering; try again in some minutes."
+_NOT_DEPLOYED = "The engine is not deployed on Modal: run modal deploy modal_engine.py."
+_UNKNOWN = "Modal does not know this machine: run modal token new, or set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET."
+_OUTDATED = "Modal no longer takes this version of its client: run pip install --upgrade modal."
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+class NotDeployedError(EngineError):
+    """What is called is not there, or not there any more."""
 
 
 def connect(settings: Settings) -> EngineClient:
@@ -28,9 +42,12 @@ def connect(settings: Settings) -> EngineClient:
             f"EASEL_ENGINE=modal needs the package {error.name}: run pip install '.[modal]' in Easel's folder."
         ) from error
     rental = settings.modal
-    engine = modal.Cls.from_name(rental.app, "Engine", environment_name=rental.environment)()
+
+    def find() -> Any:  # noqa: ANN401  (Modal's objects make their methods up)
+        return modal.Cls.from_name(rental.app, "Engine", environment_name=rental.environment)()
+
     return DeployedEngine(
-        Deployed(engine, "generate"),
+        Deployed(find, "generate"),
         deadline=rental.deadline,
         startup=rental.startup_timeout,
         memory=settings.home / MEMORY,
@@ -41,24 +58,30 @@ class Deployed:
     """An instance of a class on Modal, as `engine.line.Remote`, with questions.
 
     Args:
-        handle: what calling a `modal.Cls` gives.
+        find: looks the class up and makes an instance. What it gives remembers ids of the deployment, so it is found
+            anew after the app was gone.
         stream: name of the generator method that is called for streams.
     """
 
-    def __init__(self, handle: Any, stream: str) -> None:  # noqa: ANN401  (Modal's objects make their methods up)
-        self._handle = handle
+    def __init__(self, find: Callable[[], Any], stream: str) -> None:
+        self._find = find
         self._stream = stream
+        self._found: Any = None
 
     async def stream(self, payload: bytes) -> AsyncGenerator[bytes, None]:
-        """Call the generator method."""
-        with translated():
-            async for answer in getattr(self._handle, self._stream).remote_gen.aio(payload):
-                yield answer
+        """Call the generator method. An app that is gone comes back when it is deployed again."""
+        try:
+            with self._reached() as found:
+                async with aclosing(getattr(found, self._stream).remote_gen.aio(payload)) as answers:
+                    async for answer in answers:
+                        yield answer
+        except NotDeployedError as error:
+            raise UnreachableError(error.sentence) from error
 
     async def ask(self, question: str, payload: bytes) -> bytes:
         """Call another method."""
-        with translated():
-            answer: bytes = await getattr(self._handle, question).remote.aio(payload)
+        with self._reached() as found:
+            answer: bytes = await getattr(found, question).remote.aio(payload)
             return answer
 
     async def cancel(self, call: str) -> None:
@@ -68,22 +91,45 @@ class Deployed:
         with translated():
             await modal.FunctionCall.from_id(call).cancel.aio()
 
+    @contextmanager
+    def _reached(self) -> Iterator[Any]:
+        try:
+            with translated():
+                if self._found is None:
+                    self._found = self._find()
+                yield self._found
+        except NotDeployedError:
+            self._found = None
+            raise
+
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn what Modal raises into what the rest knows; where trying again can't help, say what would."""
+    """Turn what Modal raises into what the rest knows; where trying again can't help, say what would.
+
+    An error of the code over there comes as itself, of whatever kind; it is no reason to fall over here.
+    """
     from modal import exception
 
     try:
         yield
-    except exception.AuthError as error:
-        raise EngineError(
-            "Modal does not know this machine: run modal token new, or set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET."
-        ) from error
+    except EngineError:
+        raise
+    except (exception.AuthError, exception.PermissionDeniedError) as error:
+        raise EngineError(_UNKNOWN) from error
     except exception.NotFoundError as error:
-        raise EngineError("The engine is not deployed on Modal: run modal deploy modal_engine.py.") from error
+        raise NotDeployedError(_NOT_DEPLOYED) from error
+    except exception.VersionError as error:
+        raise EngineError(_OUTDATED) from error
+    except exception.ConflictError as error:
+        raise UnreachableError(_AWAY) from error
+    except exception.InvalidError as error:
+        raise EngineError(f"Modal can't be called from here: {' '.join(str(error).split())[:200]}") from error
     except (exception.Error, OSError) as error:
-        raise UnreachableError("The GPU service is not answering; try again in some minutes.") from error
+        raise UnreachableError(_AWAY) from error
+    except (Exception, exception.InputCancellation) as error:
+        log.exception("fault of the engine")
+        raise UnreachableError(_AWAY) from error
 
 
 class Mounted:

@@ -114,7 +114,7 @@ class Edge(Deployed):
     """The real edge; only ids of calls are looked up here."""
 
     def __init__(self, containers: Containers) -> None:
-        super().__init__(containers, "generate")
+        super().__init__(lambda: containers, "generate")
         self._containers = containers
 
     async def cancel(self, call: str) -> None:

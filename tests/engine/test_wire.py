@@ -70,15 +70,31 @@ def test_an_error_that_only_the_other_side_knows_keeps_its_code_and_sentence() -
     assert caught.value.code == "flooded"
 
 
-@pytest.mark.parametrize("payload", [b"", b"[]", b"null", b'{"value": 1}', b"\xff", b'{"schema_version": 2', b"7"])
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"[]",
+        b"null",
+        b'{"value": 1}',
+        b"\xff",
+        b'{"schema_version": 2',
+        b"7",
+        b"[" * 100_000,
+        b'{"schema_version": 2, "error": "it broke"}',
+        b'{"schema_version": 2, "call": ["fc-1"]}',
+    ],
+)
 def test_what_is_no_answer_is_said_so(payload: bytes) -> None:
     with pytest.raises(EngineError, match="doesn't understand"):
-        wire.read(payload)
+        wire.read(payload.replace(b'"schema_version": 2', f'"schema_version": {SCHEMA_VERSION}'.encode()))
 
 
 def test_another_version_is_refused_with_both_numbers() -> None:
-    with pytest.raises(VersionMismatchError, match=rf"{SCHEMA_VERSION} and 1\b"):
+    with pytest.raises(VersionMismatchError, match=rf"\({SCHEMA_VERSION} and 1\)"):
         wire.read(b'{"schema_version": 1, "value": 3}')
+    with pytest.raises(VersionMismatchError, match=rf"\(1 and {SCHEMA_VERSION}\)"):
+        wire.arguments(b'{"schema_version": 1, "arguments": {}}')
 
 
 def test_a_value_of_another_shape_is_refused() -> None:
@@ -87,5 +103,5 @@ def test_a_value_of_another_shape_is_refused() -> None:
 
 
 def test_a_call_without_arguments_is_none() -> None:
-    with pytest.raises(EngineError):
-        wire.arguments(b'{"schema_version": 2}')
+    with pytest.raises(EngineError, match="doesn't understand"):
+        wire.arguments(f'{{"schema_version": {SCHEMA_VERSION}}}'.encode())

@@ -22,12 +22,16 @@ class Fault:
 
     late: float = 0.0
     """Seconds before the first answer, as when a container starts."""
-    raising: Exception | None = None
-    """Raised in place of an answer."""
+    raising: BaseException | None = None
+    """Raised in place of an answer, or where the stream breaks."""
     cut_after: int | None = None
     """Answers after which the stream breaks; None lets it end."""
+    ending: bool = False
+    """The stream ends where it would break, as if that were all."""
     silent: bool = False
     """Nothing ever comes, at the start or where it would break."""
+    lingering: bool = False
+    """The call goes on and says so, and nothing ever comes of it."""
     version: int | None = None
     """The version that the engine speaks."""
 
@@ -114,11 +118,16 @@ class ModalHandle:
         answers = 0
         async for answer in self._answers(payload, call):
             if answers == fault.cut_after:
+                if fault.ending:
+                    return
                 if fault.silent:
                     await asyncio.Event().wait()
-                raise exception.ConnectionError("cut off")
+                raise fault.raising or exception.ConnectionError("cut off")
             yield _as_version(answer, fault.version)
             answers += 1
+            while fault.lingering:
+                await self.clock.sleep(5)
+                yield wire.alive()
 
     async def _answers(self, payload: bytes, call: str) -> AsyncGenerator[bytes, None]:
         order = wire.understood(wire.ORDER, wire.arguments(payload)["order"])
@@ -135,7 +144,7 @@ class ModalHandle:
         if fault.silent and fault.cut_after is None:
             await asyncio.Event().wait()
         await self.clock.sleep(fault.late)
-        if fault.raising is not None:
+        if fault.raising is not None and fault.cut_after is None:
             raise fault.raising
         return fault
 

@@ -13,6 +13,7 @@ from modal import exception
 
 from bot.clients.deployed import DeployedEngine
 from bot.clients.modal import Deployed
+from bot.clients.session import BREAKS
 from engine.errors import EngineError, TookTooLongError, UnreachableError, VersionMismatchError
 from engine.types import Cancelled, Event, Failed, Image, Order, Progress, Stage
 from tests.bot.workbench import resolved
@@ -25,7 +26,7 @@ class Edge(Deployed):
     """The real edge, whose calls are cancelled at the fake."""
 
     def __init__(self, handle: ModalHandle) -> None:
-        super().__init__(handle, "generate")
+        super().__init__(lambda: handle, "generate")
         self.fake = handle
 
     async def cancel(self, call: str) -> None:
@@ -117,12 +118,97 @@ async def test_a_service_that_never_answers_is_asked_again_after_its_time_to_sta
     assert endings(events) == [(0, "apple")]
 
 
-@pytest.mark.parametrize("error", [exception.ServiceError("x"), exception.InternalFailure("x"), OSError("no route")])
-async def test_errors_of_the_line_are_passing(error: Exception) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        exception.ServiceError("x"),
+        exception.InternalFailure("x"),
+        exception.ConflictError("being deployed"),
+        exception.InputCancellation("by somebody in the dashboard"),
+        OSError("no route"),
+        KeyError("the engine's code, over there"),
+        exception.NotFoundError("app stopped"),
+    ],
+)
+async def test_errors_of_the_line_are_passing(error: BaseException) -> None:
     async with meeting(ModalHandle(faults=[Fault(raising=error)])) as client:
         events = await follow(client, "apple")
     assert stages(events) == [Stage.UNREACHABLE, Stage.DRAWING]
     assert endings(events) == [(0, "apple")]
+
+
+async def test_a_fault_over_there_is_none_here() -> None:
+    handle = ModalHandle(faults=[Fault(raising=ZeroDivisionError("x")), Fault(cut_after=2, raising=KeyError("x"))])
+    async with meeting(handle) as client:
+        assert (await client.cache_stats(None)).misses == 2
+        assert endings(await follow(client, "apple")) == [(0, "apple")]
+
+
+async def test_an_app_that_is_deployed_again_is_found_again() -> None:
+    """What `Cls.from_name` gives remembers the ids of a deployment; those of an app that was stopped are gone."""
+    gone, present = ModalHandle(weather=lambda _: Fault(raising=exception.NotFoundError("x"))), ModalHandle()
+    handles = iter((gone, gone, present))
+    clock = present.clock = gone.clock = VirtualClock()
+    edge = Deployed(lambda: next(handles), "generate")
+    client = DeployedEngine(edge, deadline=1800.0, startup=300.0, clock=clock, jitter=lambda pause: pause)
+    async with clock.running():
+        with pytest.raises(EngineError, match=r"modal deploy modal_engine\.py"):
+            await client.cache_stats(None)
+        events = await follow(client, "apple")
+        await client.close()
+    assert stages(events) == [Stage.UNREACHABLE, Stage.DRAWING]
+    assert endings(events) == [(0, "apple")]
+
+
+async def test_a_client_that_modal_no_longer_takes_is_said_so() -> None:
+    async with meeting(ModalHandle(faults=[Fault(raising=exception.VersionError("old"))])) as client:
+        with pytest.raises(EngineError, match="--upgrade modal"):
+            await client.start()
+
+
+async def test_what_modal_says_of_its_own_settings_is_passed_on() -> None:
+    async with meeting(ModalHandle(faults=[Fault(raising=exception.InvalidError("No Modal\nprofile."))])) as client:
+        with pytest.raises(EngineError, match=r"No Modal profile\."):
+            await client.start()
+
+
+async def test_an_order_that_breaks_every_call_is_given_up() -> None:
+    """It may be the order itself that kills the machine, on which everybody else's are drawn too."""
+    handle = ModalHandle(weather=lambda _: Fault(cut_after=2))
+    async with meeting(handle) as client:
+        with pytest.raises(TookTooLongError, match="again and again"):
+            await follow(client, "apple", "pear")
+    assert handle.streams == BREAKS
+
+
+async def test_an_order_that_comes_further_at_every_call_is_not_given_up() -> None:
+    prompts = [f"prompt {n}" for n in range(BREAKS + 2)]
+    handle = ModalHandle(weather=lambda _: Fault(cut_after=4))
+    async with meeting(handle) as client:
+        assert len(endings(await follow(client, *prompts))) == len(prompts)
+
+
+async def test_a_stream_that_just_ends_is_a_broken_one() -> None:
+    handle = ModalHandle(faults=[Fault(cut_after=2, ending=True)])
+    async with meeting(handle) as client:
+        events = await follow(client, "apple")
+    assert stages(events) == [Stage.DRAWING, Stage.UNREACHABLE, Stage.DRAWING]
+    assert endings(events) == [(0, "apple")]
+
+
+async def test_want_of_a_gpu_keeps_nobody_from_the_cache() -> None:
+    """The engine answers, so the breaker stays closed: pictures that need no GPU can still be had."""
+    handle = ModalHandle()
+    for n in range(10):
+        handle.engine.endings[f"new {n}"] = lambda index: Failed(index=index, code="unreachable", sentence="No GPU.")
+    async with meeting(handle, deadline=20.0) as client:
+        waiting = [asyncio.create_task(follow(client, f"new {n}")) for n in range(10)]
+        await handle.clock.sleep(5)
+        before = handle.clock.monotonic()
+        assert endings(await follow(client, "known")) == [(0, "known")]
+        assert handle.clock.monotonic() == before
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert all(isinstance(result, TookTooLongError) for result in results)
 
 
 async def test_ten_minutes_without_the_service_lose_nothing_and_hammer_nobody() -> None:
@@ -141,6 +227,17 @@ async def test_a_job_has_a_deadline() -> None:
     async with meeting(ModalHandle(weather=lambda _: DOWN), deadline=120.0) as client:
         with pytest.raises(TookTooLongError):
             await follow(client, "apple")
+
+
+async def test_a_call_that_never_comes_to_an_end_is_cancelled_at_the_deadline() -> None:
+    handle = ModalHandle(weather=lambda _: Fault(lingering=True))
+    async with meeting(handle, deadline=120.0) as client:
+        began = handle.clock.monotonic()
+        with pytest.raises(TookTooLongError, match="in time"):
+            await follow(client, "apple")
+        assert handle.clock.monotonic() - began == 120
+    assert handle.streams == 1
+    assert handle.cancelled == ["fc-1"]
 
 
 async def test_a_container_that_stops_is_no_cancellation() -> None:
