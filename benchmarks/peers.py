@@ -13,12 +13,13 @@ from torch import Tensor
 
 from engine.bench import Loop
 from engine.pipelines.openvino import import_openvino
+from engine.sd.checkpoint import Placement
 
 Peer = Literal["diffusers", "diffusers-tuned", "diffusers-compiled", "diffusers-openvino"]
 """Eager; eager with channels last and fused QKV; that compiled by Inductor with frozen weights; and by OpenVINO."""
 
 
-def pipeline(folder: Path, *, whole: bool) -> Any:  # noqa: ANN401  (without types)
+def pipeline(folder: Path, placement: Placement, *, whole: bool) -> Any:  # noqa: ANN401  (without types)
     """Diffusers' pipeline of a folder, and only its UNet and scheduler where latents are all that is wanted."""
     import diffusers
 
@@ -26,11 +27,13 @@ def pipeline(folder: Path, *, whole: bool) -> Any:  # noqa: ANN401  (without typ
     warnings.filterwarnings("ignore", module="diffusers")
     if whole:
         pipe = diffusers.StableDiffusionPipeline.from_pretrained(
-            folder, torch_dtype=torch.float32, local_files_only=True
+            folder, torch_dtype=placement.dtype, local_files_only=True
         )
     else:
         pipe = diffusers.StableDiffusionPipeline(
-            unet=diffusers.UNet2DConditionModel.from_pretrained(folder / "unet", local_files_only=True),
+            unet=diffusers.UNet2DConditionModel.from_pretrained(
+                folder / "unet", torch_dtype=placement.dtype, local_files_only=True
+            ),
             scheduler=diffusers.DDIMScheduler.from_pretrained(folder / "scheduler", local_files_only=True),
             vae=diffusers.AutoencoderKL(norm_num_groups=2, block_out_channels=(4,) * 4, layers_per_block=1),
             text_encoder=None,
@@ -40,7 +43,7 @@ def pipeline(folder: Path, *, whole: bool) -> Any:  # noqa: ANN401  (without typ
             requires_safety_checker=False,
         )
     pipe.set_progress_bar_config(disable=True)
-    return pipe
+    return pipe.to(placement.device)
 
 
 def prepare(pipe: Any, peer: Peer, batch: int, latents: Tensor, context: Tensor) -> None:  # noqa: ANN401

@@ -1,4 +1,4 @@
-"""What each way of drawing costs in likeness: `scripts/bench quality [--write]`.
+"""What each way of drawing costs in likeness: `scripts/bench quality`.
 
 The bundled model draws the same hundred prompts from the same noise in each way. They are held against the exact
 pictures of fifty steps.
@@ -7,24 +7,26 @@ pictures of fifty steps.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import statistics
 import sys
 import time
 from dataclasses import dataclass
+from typing import Literal
 
+import torch
 from PIL import Image
 from rich.console import Console
-from rich.markdown import Markdown
+from rich.table import Table
 
-from benchmarks.engine import ignore_steps
-from benchmarks.ladder import put
+from benchmarks.duel import ignore_steps
 from benchmarks.similarity import psnr, ssim
 from engine.bench import Shape, rung
 from engine.models.registry import EMOJI, EMOJI_FOLDER, resolve
 from engine.pipelines.native import NativePipeline
-from engine.pipelines.optimisations import preset_for, steps_and_sampler
-from engine.sd.checkpoint import load
+from engine.pipelines.optimisations import int8_weights, preset_for, steps_and_sampler
+from engine.sd.checkpoint import Placement, load
 from engine.settings import EngineSettings
 from engine.types import Quality, ResolvedRequest, Sampler
 
@@ -42,11 +44,13 @@ SEED = 7
 
 @dataclass(frozen=True, kw_only=True)
 class Way:
-    """A way of drawing, as a person asks for it."""
+    """A way of drawing, as a person asks for it and an operator sets it."""
 
     name: str
     steps: int
     quality: Quality = Quality.EXACT
+    precision: Literal["float32", "bfloat16"] = "float32"
+    int8: bool = False
 
 
 REFERENCE = Way(name="exact, 50 steps", steps=50)
@@ -54,6 +58,8 @@ WAYS = (
     Way(name="exact, 20 steps (the default)", steps=20),
     Way(name="`balanced`", steps=50, quality=Quality.BALANCED),
     Way(name="`fast`", steps=50, quality=Quality.FAST),
+    Way(name="exact, 50 steps, `EASEL_PRECISION=bfloat16`", steps=50, precision="bfloat16"),
+    Way(name="exact, 50 steps, `EASEL_INT8`", steps=50, precision="bfloat16", int8=True),
 )
 
 
@@ -62,40 +68,60 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the likeness that each way of drawing keeps.")
     parser.add_argument("--prompts", type=int, default=100)
     parser.add_argument("--threads", type=int)
-    parser.add_argument("--write", action="store_true", help="into docs/performance.md")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
     rows = measure(PROMPTS.replace("\n", "").split("|")[: options.prompts], options.threads)
     if options.json:
         sys.stdout.write(json.dumps(rows) + "\n")
-    elif options.write:
-        put("quality", _table(rows))
     else:
-        Console().print(Markdown(_table(rows)))
+        Console().print(_table(rows))
 
 
 def measure(prompts: list[str], threads: int | None) -> dict[str, dict[str, float]]:
-    """Figures of each way: median seconds of a picture, TFLOP, and how like the reference its pictures are."""
-    settings = EngineSettings(device="cpu", threads=threads, compile="off")
-    pipeline = NativePipeline(resolve(EMOJI, settings), settings)
-    pipeline.load()
+    """Figures of each way: median seconds of a picture, TFLOP, and how like the reference its pictures are.
+
+    8-bit weights are left out where the extra `int8` is not installed.
+    """
+    ways = [way for way in (REFERENCE, *WAYS) if not way.int8 or importlib.util.find_spec("torchao")]
+    pipelines = {(way.precision, way.int8): _pipeline(way, threads) for way in ways}
     drawn: dict[str, list[Image.Image]] = {}
     times: dict[str, list[float]] = {}
     for prompt in prompts:
-        for way in (REFERENCE, *WAYS):
+        for way in ways:
             started = time.perf_counter()
-            (drawing,) = pipeline.draw([_request(way, prompt)], ignore_steps)
+            (drawing,) = pipelines[way.precision, way.int8].draw([_request(way, prompt)], ignore_steps)
             times.setdefault(way.name, []).append(time.perf_counter() - started)
             drawn.setdefault(way.name, []).append(drawing.image)
     return {
         way.name: {
             "seconds": statistics.median(times[way.name]),
             "gflop": _gflop(way),
+            "unet_mb": _unet_mb(way),
             "psnr": statistics.median(map(psnr, drawn[way.name], drawn[REFERENCE.name])),
             "ssim": statistics.mean(map(ssim, drawn[way.name], drawn[REFERENCE.name])),
         }
-        for way in (REFERENCE, *WAYS)
+        for way in ways
     }
+
+
+def _pipeline(way: Way, threads: int | None) -> NativePipeline:
+    settings = EngineSettings(device="cpu", threads=threads, compile="off", precision=way.precision, int8=way.int8)
+    pipeline = NativePipeline(resolve(EMOJI, settings), settings)
+    pipeline.load()
+    return pipeline
+
+
+def _unet_mb(way: Way) -> float:
+    """What the UNet's weights take in memory."""
+    unet = load(EMOJI_FOLDER, Placement(dtype=torch.float32 if way.precision == "float32" else torch.bfloat16)).unet
+    if way.int8:
+        int8_weights(unet)
+    return sum(_bytes(weight) for weight in unet.parameters()) / 2**20
+
+
+def _bytes(weight: torch.Tensor) -> int:
+    parts = [getattr(weight, name) for name in ("qdata", "scale") if hasattr(weight, name)]
+    return sum(part.numel() * part.element_size() for part in parts or [weight])
 
 
 def _request(way: Way, prompt: str) -> ResolvedRequest:
@@ -129,15 +155,12 @@ def _gflop(way: Way) -> float:
     return 1000 * rung("", shape, preset, sampler).tflop
 
 
-def _table(rows: dict[str, dict[str, float]]) -> str:
-    lines = [
-        "| The bundled model | seconds a picture | GFLOP | PSNR, dB | SSIM |",
-        "| --- | --- | --- | --- | --- |",
-    ]
+def _table(rows: dict[str, dict[str, float]]) -> Table:
+    table = Table("", "seconds", "GFLOP", "UNet, MB", "PSNR, dB", "SSIM", title="The bundled model")
     for name, row in rows.items():
-        like = "| | |" if name == REFERENCE.name else f"| {row['psnr']:.1f} | {row['ssim']:.3f} |"
-        lines.append(f"| {name} | {row['seconds']:.2f} | {row['gflop']:.0f} {like}")
-    return "\n".join(lines) + "\n"
+        numbers = f"{row['seconds']:.2f}", f"{row['gflop']:.0f}", f"{row['unet_mb']:.0f}"
+        table.add_row(name, *numbers, f"{row['psnr']:.1f}", f"{row['ssim']:.3f}")
+    return table
 
 
 if __name__ == "__main__":
