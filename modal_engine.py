@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from bot.serverless import Chats, Keeper
-    from engine.deployment import EngineService, GeneratorService
+    from engine.deployment.engine import EngineService
+    from engine.deployment.generator import GeneratorService
     from engine.line import Remote
 
 SETTINGS = load()
@@ -93,15 +94,16 @@ serve_image = with_source(image("modal", "discord", "slack", "web"))
 
 
 def settings_for_gpu() -> Settings:
-    """The settings of a container with a GPU; the machine that deploys may have none."""
-    return SETTINGS if modal.is_local() else SETTINGS.model_copy(update={"device": "cuda"})
+    """The settings of a container with a GPU, which is used unless its environment says otherwise."""
+    elsewhere = modal.is_local() or SETTINGS.device != "auto"
+    return SETTINGS if elsewhere else SETTINGS.model_copy(update={"device": "cuda"})
 
 
 def generators() -> Remote:
     """The GPU class; where nothing is deployed, a generator in this process."""
     if not modal.is_local():
         return Deployed(Generator, "draw")
-    from engine.deployment import GeneratorService, Nearby
+    from engine.deployment.generator import GeneratorService, Nearby
 
     service = GeneratorService(settings_for_gpu(), RENTAL)
     service.load()
@@ -144,9 +146,9 @@ class Generator:
         """Load the model, once: without a snapshot, Modal may call either hook first."""
         if hasattr(self, "service"):
             return
-        from engine.deployment import GeneratorService
+        from engine.deployment.generator import GeneratorService
 
-        self.service = GeneratorService(settings_for_gpu(), RENTAL)
+        self.service = GeneratorService(settings_for_gpu(), RENTAL, weights=Mounted(weights))
         self.service.load()
         if RENTAL.gpu_snapshot:
             self.service.move()
@@ -185,10 +187,16 @@ class Engine:
         """Read the cache, once; every `.local()` calls this, and not the hook below."""
         if hasattr(self, "service"):
             return self
-        from engine.deployment import EngineService
+        from engine.deployment.engine import EngineService
 
-        volume, index = Mounted(pictures), SETTINGS.home / "index"
-        self.service = EngineService(SETTINGS, RENTAL, generator=generators(), volume=volume, index_folder=index)
+        self.service = EngineService(
+            SETTINGS,
+            RENTAL,
+            generator=generators(),
+            volume=Mounted(pictures),
+            index_folder=SETTINGS.home / "index",
+            weights=Mounted(weights),
+        )
         await self.service.open()
         return self
 
@@ -359,9 +367,9 @@ def gradio_app() -> ASGIApp:
 )
 def download(model: str = SETTINGS.model) -> str:
     """Bring a model onto the volume: `modal run modal_engine.py::download --model sd15`."""
-    from engine import deployment
+    from engine.deployment import weights as arriving
 
-    path = deployment.download(model, SETTINGS, lambda *_: None)
+    path = arriving.download(model, SETTINGS, lambda *_: None)
     Mounted(weights).commit()
     sys.stdout.write(f"{model} is at {path}\n")
     return str(path)

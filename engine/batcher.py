@@ -44,6 +44,8 @@ class _Loaded:
 class Batcher:
     """Draws what it is asked for off the event loop, by one thread and with one model in memory at a time."""
 
+    at_once = 1
+
     def __init__(
         self,
         make: MakePipeline,
@@ -65,7 +67,7 @@ class Batcher:
         self._make = make
         self._timeout = timeout
         self._previews = previews
-        self._most = most
+        self.together = most
         self._monotonic = monotonic
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="easel-draw")
         self._lock = threading.Lock()
@@ -183,6 +185,6 @@ class Batcher:
             pipeline = self._make(model)
             pipeline.load()
             stepper = pipeline.stepper() if isinstance(pipeline, Stepped) else None
-            company = Company(stepper, self._most, monotonic=self._monotonic) if stepper else None
+            company = Company(stepper, self.together, monotonic=self._monotonic) if stepper else None
             self._loaded = _Loaded(name=model, pipeline=pipeline, company=company)
         return self._loaded.pipeline

@@ -147,11 +147,16 @@ class Engine(CacheDesk):
                     plan = await self._plan(run, index, request)
                     if plan and not await self._serve_cached(run, plan):
                         missing.append(plan)
-            for batch in batches(missing, self._settings.max_batch):
-                with run.answering([plan.index for plan in batch]):
-                    await self._serve_drawn(run, batch)
+            turns = asyncio.Semaphore(self._renderer.at_once)
+            serving = [self._serve_batch(run, batch, turns) for batch in batches(missing, self._renderer.together)]
+            await asyncio.gather(*serving)
         finally:
             run.finish()
+
+    async def _serve_batch(self, run: Run, batch: Sequence[Plan], turns: asyncio.Semaphore) -> None:
+        async with turns:
+            with run.answering([plan.index for plan in batch]):
+                await self._serve_drawn(run, batch)
 
     async def _plan(self, run: Run, index: int, request: ResolvedRequest) -> Plan | None:
         """Check the prompt and settle what will be drawn; None when it was refused."""

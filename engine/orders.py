@@ -84,12 +84,18 @@ def parameters(plan: Plan) -> dict[str, Any]:
 
 
 def batches(plans: Sequence[Plan], size: int) -> Iterator[list[Plan]]:
-    """Group by shape, at most `size` in a batch, in the order of asking within a shape."""
+    """Group by shape, at most `size` pictures to draw in a batch, in the order of asking within a shape.
+
+    All who want the same picture are in the same batch, so that it is drawn once.
+    """
     by_shape = sorted(plans, key=lambda plan: (repr(plan.shape), plan.index))
     for _, group in groupby(by_shape, key=lambda plan: plan.shape):
-        members = list(group)
-        for start in range(0, len(members), size):
-            yield members[start : start + size]
+        wanted: dict[str, list[Plan]] = {}
+        for plan in group:
+            wanted.setdefault(plan.generation_key, []).append(plan)
+        pictures = list(wanted.values())
+        for start in range(0, len(pictures), size):
+            yield [plan for same in pictures[start : start + size] for plan in same]
 
 
 class Run:

@@ -125,11 +125,25 @@ class Meter:
     pictures is the later one's idle time, and the wait that comes after the last one is the first one's.
     """
 
-    def __init__(self, gpu: GPU, *, wait_after: float, monotonic: Callable[[], float] = time.monotonic) -> None:
-        """`wait_after` is the time in seconds for which the container stays after its last picture."""
+    def __init__(
+        self,
+        gpu: GPU,
+        *,
+        wait_after: float,
+        since: float | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Begin to count.
+
+        Args:
+            gpu: what is paid for.
+            wait_after: seconds for which the container stays after its last picture.
+            since: when it started, by the clock; now, if not given.
+            monotonic: a clock.
+        """
         self._gpu = gpu
         self._monotonic = monotonic
-        self._paid_until = monotonic()
+        self._paid_until = monotonic() if since is None else since
         self._to_come = wait_after
 
     def now(self) -> float:

@@ -89,6 +89,18 @@ def arguments(payload: bytes) -> dict[str, Any]:
     return found
 
 
+def data(found: object) -> bytes:
+    """Bytes among the arguments of a call.
+
+    Raises:
+        EngineError: it is something else.
+    """
+    try:
+        return base64.b64decode(str(found), altchars=b"-_", validate=True)
+    except ValueError as error:
+        raise EngineError(_GARBLED) from error
+
+
 def value(found: Argument) -> bytes:
     """An answer that holds a value."""
     return _sealed(value=found)

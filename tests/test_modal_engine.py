@@ -153,7 +153,7 @@ def test_images_are_pinned_and_a_change_of_code_builds_nothing(control: FakeModa
     assert built == set(), "nothing of the source is part of a layer"
     mounted = {file.filename for request in control.requests["MountGetOrCreate"] for file in request.files}
     assert {
-        "/root/engine/deployment.py",
+        "/root/engine/deployment/engine.py",
         "/root/bot/languages/en.toml",
         "/root/bot/migrations/0001_initial.sql",
     } < mounted

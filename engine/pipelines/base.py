@@ -94,6 +94,14 @@ class Report(Protocol):
 class Renderer(Protocol):
     """Has batches drawn without keeping the event loop: by a thread of this process, or on other machines."""
 
+    @property
+    def together(self) -> int:
+        """Pictures of a batch at most."""
+
+    @property
+    def at_once(self) -> int:
+        """Batches of one order at a time; more of them would only wait for each other."""
+
     def outlook(self, model: str) -> Stage:
         """What the next batch of a model begins with: drawing at once, or a wait before it."""
 

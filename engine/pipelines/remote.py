@@ -24,6 +24,10 @@ from engine.types import Cost, Note, ResolvedRequest, Stage, Value
 
 POLL_SECONDS = 0.2
 """How often it is asked whether somebody wants to stop: the wish is set from other threads."""
+STARTS = 3
+"""Containers that a call may begin in. Modal gives what a lost one was drawing to the next, without end, and maybe
+it is the picture that kills them."""
+BROKE_OFF = "The GPU service broke off before the picture was finished."
 
 
 class Step(Value):
@@ -39,9 +43,11 @@ class Step(Value):
 
 
 class Drawn(Value):
-    """One picture of the batch, as a PNG of exactly the drawn pixels; they come in the order of the requests."""
+    """One picture of the batch, as a PNG of exactly the drawn pixels."""
 
     kind: Literal["drawn"] = "drawn"
+    place: int
+    """Of its request in the batch: a container that is lost begins its answers anew in the next one."""
     data: Annotated[bytes, Field(repr=False)]
     seconds: dict[str, float]
     notes: tuple[Note, ...] = ()
@@ -54,9 +60,9 @@ REQUESTS = TypeAdapter(tuple[ResolvedRequest, ...])
 NEWS: TypeAdapter[Step | Drawn] = TypeAdapter(Annotated[Step | Drawn, Field(discriminator="kind")])
 
 
-def packed(drawing: Drawing) -> Drawn:
+def packed(drawing: Drawing, place: int) -> Drawn:
     """A drawing for the way back; blocking."""
-    return Drawn(data=_png(drawing.image), seconds=drawing.seconds, notes=drawing.notes, cost=drawing.cost)
+    return Drawn(place=place, data=_png(drawing.image), seconds=drawing.seconds, notes=drawing.notes, cost=drawing.cost)
 
 
 def unpacked(drawn: Drawn) -> Drawing:
@@ -87,26 +93,34 @@ def _bitmap(data: bytes) -> Bitmap:
 
 
 class RemoteRenderer:
-    """Asks GPU containers, one call a batch.
+    """Asks GPU containers for one picture a call, so that an order spreads over as many of them as there are.
+
+    Containers draw the calls that reach them in company; see `engine.batcher`.
 
     Args:
         remote: the GPU class.
-        timeout: seconds that drawing a batch may take once it has begun.
+        at_once: calls at a time, as many as all containers take together; more would wait over there, uncounted.
+        timeout: seconds that drawing may take once it has begun.
         startup: seconds that it may take until then: all GPUs may be busy, and a new one has to start.
         warm_for: seconds after its last picture for which a container is still there.
         monotonic: a clock.
     """
 
+    together = 1
+
     def __init__(
         self,
         remote: Remote,
         *,
+        at_once: int,
         timeout: float,
         startup: float,
         warm_for: float,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.at_once = at_once
         self._line = Line(remote)
+        self._turns = asyncio.Semaphore(at_once)
         self._timeout = timeout
         self._startup = startup
         self._warm_for = warm_for
@@ -127,33 +141,37 @@ class RemoteRenderer:
             TookTooLongError: drawing passed its time limit.
             EngineError: whatever the container answered.
         """
-        if stop.is_set():
-            raise GenerationCancelled
-        call = self._line.call(wire.call(requests=tuple(requests)))
-        try:
-            drawn = await self._follow(call, report, stop)
-        finally:
-            await call.close()
-        if len(drawn) != len(requests):
-            raise UnreachableError("The GPU service broke off before the picture was finished.")
-        return [await asyncio.to_thread(unpacked, one) for one in drawn]
+        async with self._turns:
+            if stop.is_set():
+                raise GenerationCancelled
+            call = self._line.call(wire.call(requests=tuple(requests)))
+            try:
+                drawn = await self._follow(call, report, stop)
+            finally:
+                await call.close()
+        if sorted(drawn) != list(range(len(requests))):
+            raise UnreachableError(BROKE_OFF)
+        return [await asyncio.to_thread(unpacked, drawn[place]) for place in range(len(requests))]
 
     async def close(self) -> None:
         """Let go of calls that have not begun."""
         await self._line.close()
 
-    async def _follow(self, call: Call, report: Report, stop: threading.Event) -> list[Drawn]:
-        drawn: list[Drawn] = []
-        began = False
+    async def _follow(self, call: Call, report: Report, stop: threading.Event) -> dict[int, Drawn]:
+        """The pictures by their places."""
+        drawn: dict[int, Drawn] = {}
+        starts = 0
         limit = self._monotonic() + self._startup
-        while (answer := await self._next(call, stop, limit, began=began)) is not None:
+        while (answer := await self._next(call, stop, limit, began=starts > 0)) is not None:
             self._last_heard = self._monotonic()
             if answer.call is not None:
-                began, limit = True, self._monotonic() + self._timeout
+                starts, limit = starts + 1, self._monotonic() + self._timeout
+                if starts > STARTS:
+                    raise UnreachableError(BROKE_OFF)
             elif answer.value is not None:
                 news = wire.understood(NEWS, answer.value)
                 if isinstance(news, Drawn):
-                    drawn.append(news)
+                    drawn[news.place] = news
                 else:
                     report(news.step, news.steps, _previews(news))
         return drawn

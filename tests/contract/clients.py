@@ -12,7 +12,8 @@ from typing import Any
 from bot.clients.base import EngineClient
 from bot.clients.deployed import DeployedEngine
 from bot.clients.modal import Deployed
-from engine.deployment import EngineService, GeneratorService, Nearby
+from engine.deployment.engine import EngineService
+from engine.deployment.generator import GeneratorService, Nearby
 from engine.engine import Engine
 from engine.rental import RentalSettings
 from engine.settings import EngineSettings

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
-from engine import deployment, marks, wire
+from engine import marks, wire
 from engine.cache.volume import Volume
-from engine.deployment import EngineService, GeneratorService, Nearby
+from engine.deployment import answers, fault
+from engine.deployment.engine import EngineService
+from engine.deployment.generator import GeneratorService, Nearby
 from engine.errors import (
     EngineError,
     MemoryExhaustedError,
@@ -26,7 +28,7 @@ from engine.pipelines.base import Drawing
 from engine.pipelines.remote import NEWS, Drawn, Step, unpacked
 from engine.rental import RentalSettings
 from engine.settings import EngineSettings
-from engine.types import Cached, Cancelled, Event, Failed, Image, Order, Progress, Refused, Stage
+from engine.types import SCHEMA_VERSION, Cached, Cancelled, Event, Failed, Image, Order, Progress, Refused, Stage
 from tests.engine.ordering import order, pixel, request
 from tests.engine.scripted_pipeline import ScriptedPipeline
 
@@ -41,11 +43,19 @@ class Counted(Nearby):
         self.calls = 0
         self.away = False
         self.cancelled: list[str] = []
+        self.full: asyncio.Event | None = None
+        """Set, if there is one, once as many have called as are wanted; until it is let go, they wait."""
+        self.wanted = 0
+        self.let_go = asyncio.Event()
 
     async def stream(self, payload: bytes) -> AsyncGenerator[bytes, None]:
         self.calls += 1
         if self.away:
             raise UnreachableError("No GPU.")
+        if self.full is not None:
+            if self.calls == self.wanted:
+                self.full.set()
+            await self.let_go.wait()
         async for answer in super().stream(payload):
             yield answer
 
@@ -216,7 +226,7 @@ async def test_giving_up_a_stream_stops_the_gpu(tmp_path: Path, pipeline: Script
 async def test_a_long_silence_is_filled_with_signs_of_life(
     tmp_path: Path, pipeline: ScriptedPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deployment, "ALIVE_SECONDS", 0.01)
+    monkeypatch.setattr(answers, "ALIVE_SECONDS", 0.01)
     pipeline.gate.clear()
     async with deployed(tmp_path, pipeline) as there:
         alive = 0
@@ -225,6 +235,29 @@ async def test_a_long_silence_is_filled_with_signs_of_life(
             if alive == 3:
                 pipeline.gate.set()
         assert alive >= 3
+
+
+async def test_a_large_order_goes_to_all_gpus_at_once(tmp_path: Path, pipeline: ScriptedPipeline) -> None:
+    """A call brings one picture, so that Modal spreads them; each is finished as soon as it is drawn."""
+    async with deployed(tmp_path, pipeline) as there:
+        there.counted.full = asyncio.Event()
+        there.counted.wanted = 16
+        wanted = order(*(request(seed=seed) for seed in range(20)))
+        task = asyncio.create_task(there.draw(wanted))
+        await there.counted.full.wait()
+        assert there.counted.calls == 16, "as many as four containers draw four at a time"
+        there.counted.let_go.set()
+        found = [event for event in await task if isinstance(event, Image)]
+        assert sorted(event.index for event in found) == list(range(20))
+        assert there.counted.calls == 20
+
+
+async def test_the_same_picture_twice_in_an_order_is_drawn_once(tmp_path: Path, pipeline: ScriptedPipeline) -> None:
+    async with deployed(tmp_path, pipeline) as there:
+        same = request(force=True)
+        found = await there.draw(order(same, request(seed=8), same))
+        assert sorted(event.index for event in found if isinstance(event, Image)) == [0, 1, 2]
+        assert there.counted.calls == 2
 
 
 async def test_a_batch_is_answered_at_once(tmp_path: Path, pipeline: ScriptedPipeline) -> None:
@@ -243,6 +276,7 @@ async def test_questions_are_answered(tmp_path: Path, pipeline: ScriptedPipeline
         assert await there.ask("cache_show", scope=None, key=entry.key) == entry
         assert await there.ask("cache_read", scope=None, key=image.key) == image.data
         assert (await there.ask("verify", data=image.data)).made_here is True
+        assert len((await there.ask("smaller", data=image.data, limit=1)).data) < len(image.data)
         assert (await there.ask("cache_verify")).damaged == ()
         assert await there.ask("cache_delete", scope=None, key=image.key) == 1
         assert await there.ask("cache_purge", scope=None, owner="x:1") == 1
@@ -262,7 +296,8 @@ async def test_an_error_is_an_answer(tmp_path: Path, pipeline: ScriptedPipeline)
 
 
 async def test_another_version_is_refused_before_anything_is_done(tmp_path: Path, pipeline: ScriptedPipeline) -> None:
-    old = wire.call(order=order(request())).replace(b'"schema_version": 2', b'"schema_version": 1', 1)
+    ours = f'"schema_version": {SCHEMA_VERSION}'.encode()
+    old = wire.call(order=order(request())).replace(ours, b'"schema_version": 1', 1)
     async with deployed(tmp_path, pipeline) as there:
         answers = [payload async for payload in there.engine.generate(old, "fc-1")]
         with pytest.raises(VersionMismatchError):
@@ -292,6 +327,122 @@ async def test_a_gpu_container_without_weights_answers_so_and_does_not_crash(tmp
     with pytest.raises(WeightsError, match="sd15"):
         wire.read(answers[-1])
     await service.close()
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.time = 0.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+class Arriving(ScriptedPipeline):
+    """Its weights are brought later."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.there = False
+
+    def load(self) -> None:
+        if not self.there:
+            raise WeightsError("It is not here.")
+        super().load()
+
+
+async def test_a_fault_from_before_the_snapshot_is_not_kept_in_it(tmp_path: Path) -> None:
+    arriving = Arriving()
+    service = GeneratorService(EngineSettings(home=tmp_path), RENTAL, make=arriving)
+    service.load()
+    arriving.there = True
+    service.wake()
+    assert isinstance((await draw_on_gpu(service))[-1], Drawn)
+    await service.close()
+
+
+async def test_a_gpu_container_that_didn_t_start_tries_again_after_a_while(tmp_path: Path) -> None:
+    """It answers fast, so it is given more calls than the others: for ever wrong, it would be everybody's end."""
+    arriving, clock, disk = Arriving(), Clock(), Disk()
+    service = GeneratorService(EngineSettings(home=tmp_path), RENTAL, make=arriving, weights=disk, monotonic=clock)
+    service.load()
+    service.wake()
+    arriving.there = True
+    clock.time += fault.RETRY_SECONDS - 1
+    with pytest.raises(WeightsError):
+        await draw_on_gpu(service)
+    clock.time += 1
+    drawn = await asyncio.gather(draw_on_gpu(service), draw_on_gpu(service, seed=8))
+    assert all(isinstance(news[-1], Drawn) for news in drawn)
+    assert arriving.loads == 1
+    await service.close()
+
+
+async def test_an_engine_that_didn_t_open_tries_again_after_a_while(tmp_path: Path, pipeline: ScriptedPipeline) -> None:
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    clock = Clock()
+    there = Deployment(tmp_path, pipeline)
+    there.engine = EngineService(
+        there.settings,
+        RENTAL,
+        generator=there.counted,
+        volume=there.volume,
+        index_folder=tmp_path / "index",
+        monotonic=clock,
+    )
+    await there.engine.open()
+    with pytest.raises(EngineError):
+        await there.ask("cache_stats", scope=None)
+    (tmp_path / "cache").unlink()
+    with pytest.raises(EngineError):
+        await there.ask("cache_stats", scope=None)
+    clock.time += fault.RETRY_SECONDS
+    assert (await there.ask("cache_stats", scope=None)).entries == 0
+    await there.engine.close()
+    await there.generator.close()
+
+
+async def test_models_that_are_brought_while_containers_run_are_found(tmp_path: Path) -> None:
+    """A volume shows what others have put there only after a reload."""
+    settings, clock, disk = EngineSettings(home=tmp_path, model="sd15"), Clock(), Disk()
+    pipeline = ScriptedPipeline()
+    generator = GeneratorService(settings, RENTAL, weights=disk, make=pipeline)
+    generator.load()
+    assert disk.reloads == 1
+    engine = EngineService(
+        settings.model_copy(update={"toxicity_check": "off"}),
+        RENTAL,
+        generator=Nearby(generator),
+        volume=Disk(),
+        index_folder=tmp_path / "index",
+        weights=disk,
+        monotonic=clock,
+    )
+    await engine.open()
+    for _ in range(3):
+        await engine.answer("info", wire.call())
+    assert disk.reloads == 1
+    clock.time += fault.RETRY_SECONDS
+    for _ in range(3):
+        await engine.answer("info", wire.call())
+    assert disk.reloads == 2
+    await engine.close()
+
+
+@pytest.mark.parametrize(
+    ("question", "arguments", "sentence"),
+    [
+        ("verify", {"data": "no base64!"}, "doesn't understand"),
+        ("verify", {"data": 7}, "doesn't understand"),
+        ("cache_stats", {"whose": "x:a"}, "fault of its own"),
+        ("cache_stats", {}, "fault of its own"),
+    ],
+)
+async def test_a_senseless_question_is_answered_so(
+    tmp_path: Path, pipeline: ScriptedPipeline, question: str, arguments: dict[str, Any], sentence: str
+) -> None:
+    async with deployed(tmp_path, pipeline) as there:
+        with pytest.raises(EngineError, match=sentence):
+            await there.ask(question, **arguments)
 
 
 async def test_an_index_that_went_with_its_container_is_made_anew(tmp_path: Path, pipeline: ScriptedPipeline) -> None:
@@ -355,6 +506,19 @@ async def test_out_of_memory_is_tried_once_smaller_then_fails_clearly_and_the_co
         await draw_on_gpu(service, width=1024)
     assert len(cramped.made) == 4, "the usual pipeline again, then once smaller, and no third time"
     await service.close()
+
+
+def test_before_the_snapshot_torch_s_cuda_is_not_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the bundled model's real pipeline: a process that has looked for a GPU can't be restored beside one."""
+    import torch
+
+    asked: list[str] = []
+    for name in ("is_available", "device_count", "init", "_lazy_init", "get_device_properties"):
+        monkeypatch.setattr(torch.cuda, name, lambda *_, name=name: asked.append(name))
+    service = GeneratorService(EngineSettings(home=tmp_path, device="cuda"), RENTAL)
+    service.load()
+    service._fault.check()
+    assert asked == []
 
 
 def test_before_the_snapshot_nothing_asks_for_a_gpu(tmp_path: Path) -> None:

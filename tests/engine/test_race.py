@@ -39,7 +39,7 @@ def test_a_cold_start_is_timed_from_the_call(tmp_path: Path) -> None:
         yield wire.called("fc-1")
         yield wire.alive()
         yield wire.value(Step(step=1, steps=1))
-        yield wire.value(Drawn(data=b"png", seconds={}))
+        yield wire.value(Drawn(place=0, data=b"png", seconds={}))
 
     timed = list(first_picture(draw, EngineSettings(home=tmp_path), lambda: next(ticks)))
     assert timed == [("container", 8.0), ("picture", 11.5)]

@@ -53,6 +53,17 @@ def test_all_costs_together_are_the_container_s_life() -> None:
     assert sum(cost.dollars for cost in first + second) == pytest.approx(8 + 3 + 40 + 4 + 60)
 
 
+def test_a_container_that_loads_before_it_counts_has_cost_that_too() -> None:
+    clock = Clock()
+    since = clock.time
+    clock.time += 12
+    meter = Meter(GPU(name="A10", dollars_an_hour=3600.0), wait_after=0.0, since=since, monotonic=clock)
+    begun = meter.now()
+    clock.time += 3
+    (cost,) = meter.read(begun, 1)
+    assert (cost.gpu_seconds, cost.idle_seconds, cost.dollars) == (3.0, 12.0, 15.0)
+
+
 def test_batches_that_overlap_share_their_time() -> None:
     clock = Clock()
     meter = Meter(GPU(name="A10", dollars_an_hour=3600.0), wait_after=0.0, monotonic=clock)

@@ -1,0 +1,70 @@
+"""What keeps a service from starting, and for how long that is taken for granted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import structlog
+
+from engine.cache.volume import Volume
+from engine.errors import EngineError
+from engine.orders import INTERNAL_FAULT
+
+RETRY_SECONDS = 30.0
+"""How long a service that didn't start, or a model that wasn't there, is taken for granted."""
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("engine.deployment")
+
+
+class Fault:
+    """What kept a service from starting, if anything did: every call is answered by it, until starting is tried again.
+
+    A container with a fault answers fast, so it is given more calls than the others: it must not stay like that.
+    """
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._error: EngineError | None = None
+        self._since = 0.0
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Keep what goes wrong inside."""
+        try:
+            yield
+        except EngineError as error:
+            log.error("service not ready", code=error.code, reason=error.sentence)  # noqa: TRY400  (it says everything)
+            self._keep(error)
+        except Exception:  # the boundary: a container that doesn't start is started again, for ever and for money
+            log.exception("service not ready")
+            self._keep(EngineError(INTERNAL_FAULT))
+
+    @property
+    def is_old(self) -> bool:
+        """Whether there is one, and it is time to try again."""
+        return self._error is not None and self._monotonic() - self._since >= RETRY_SECONDS
+
+    def forget(self) -> None:
+        """Whoever calls this tries again."""
+        self._error = None
+
+    def check(self) -> None:
+        """Raise what was kept."""
+        if self._error is not None:
+            raise self._error
+
+    def _keep(self, error: EngineError) -> None:
+        self._error, self._since = error, self._monotonic()
+
+
+def reloaded(volume: Volume | None) -> bool:
+    """See what others have put onto a volume; blocks. False where that can't be had."""
+    if volume is None:
+        return False
+    try:
+        volume.reload()
+    except OSError as error:
+        log.warning("weights volume not reloaded", cause=repr(error))
+        return False
+    return True
