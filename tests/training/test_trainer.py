@@ -3,11 +3,15 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 from torch import Tensor, nn
 
+from engine.models.registry import EMOJI_FOLDER
 from training.emoji.muon import orthogonalise
-from training.emoji.trainer import Plan, Trainer
+from training.emoji.released import begin
+from training.emoji.train_denoiser import CHECKPOINT as DENOISER
+from training.emoji.trainer import Plan, Trainer, save_weights
 
 PLAN = Plan(rate=1e-2, batch=4, minutes=60, warmup=2, max_steps=6)
 
@@ -54,3 +58,21 @@ def test_orthogonalised_matrices_have_singular_values_near_one() -> None:
         values = torch.linalg.svdvals(orthogonalise(each))
         assert values.min() > 0.4
         assert values.max() < 1.4
+
+
+def test_a_run_may_begin_with_weights_alone(tmp_path: Path) -> None:
+    released = make_model()
+    with torch.no_grad():
+        for parameter in released.parameters():
+            parameter.fill_(0.25)
+    save_weights(released, tmp_path / "run.pt")
+    trainer = Trainer(make_model(), PLAN, tmp_path / "run.pt")
+    assert trainer.step == 0
+    assert all(parameter.eq(0.25).all() for parameter in (*trainer.model.parameters(), *trainer.shadow))
+
+
+def test_a_run_that_has_begun_is_not_begun_again(tmp_path: Path) -> None:
+    (tmp_path / DENOISER).write_bytes(b"hours of work")
+    with pytest.raises(FileExistsError, match="is there already"):
+        begin(EMOJI_FOLDER, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [DENOISER]

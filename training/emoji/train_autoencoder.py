@@ -11,8 +11,7 @@ from engine.sd.vae import AutoencoderKL
 from training.emoji.cores import Cores
 from training.emoji.data import load_images
 from training.emoji.models import vae_config
-from training.emoji.paths import parser, start_logging
-from training.emoji.trainer import Plan, Trainer, add_plan_options, read_checkpoint, read_plan
+from training.emoji.trainer import Plan, Trainer, command, read_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -78,11 +77,7 @@ def train(run_dir: Path, plan: Plan) -> None:
 
 def main() -> None:
     """Entry point."""
-    options = parser(__doc__)
-    add_plan_options(options, PLAN)
-    start_logging()
-    arguments = options.parse_args()
-    train(arguments.run_dir, read_plan(arguments, PLAN))
+    command(__doc__, PLAN, train)
 
 
 if __name__ == "__main__":

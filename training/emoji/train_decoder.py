@@ -13,9 +13,8 @@ from engine.sd.vae import AutoencoderKL
 from training.emoji.cores import Cores
 from training.emoji.data import load_images
 from training.emoji.latents import DECODER_CHECKPOINT, load_latents, load_vae
-from training.emoji.paths import parser, start_logging
 from training.emoji.train_autoencoder import reconstruction_loss, to_unit
-from training.emoji.trainer import Plan, Trainer, add_plan_options, read_plan
+from training.emoji.trainer import Plan, Trainer, command
 
 log = logging.getLogger(__name__)
 
@@ -56,11 +55,7 @@ def train(run_dir: Path, plan: Plan) -> None:
 
 def main() -> None:
     """Entry point; ``export`` takes the decoder from here on from this step's checkpoint."""
-    options = parser(__doc__)
-    add_plan_options(options, PLAN)
-    start_logging()
-    arguments = options.parse_args()
-    train(arguments.run_dir, read_plan(arguments, PLAN))
+    command(__doc__, PLAN, train)
 
 
 if __name__ == "__main__":

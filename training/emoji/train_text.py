@@ -17,8 +17,7 @@ from engine.sd.config import TextConfig
 from training.emoji.cores import Cores
 from training.emoji.examples import load_examples
 from training.emoji.models import text_config
-from training.emoji.paths import parser, start_logging
-from training.emoji.trainer import Plan, Trainer, add_plan_options, read_checkpoint, read_plan
+from training.emoji.trainer import Plan, Trainer, command, read_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -76,11 +75,7 @@ def train(run_dir: Path, plan: Plan) -> None:
 
 def main() -> None:
     """Entry point."""
-    options = parser(__doc__)
-    add_plan_options(options, PLAN)
-    start_logging()
-    arguments = options.parse_args()
-    train(arguments.run_dir, read_plan(arguments, PLAN))
+    command(__doc__, PLAN, train)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from training.emoji.cores import Cores
 from training.emoji.muon import Muon, split_parameters
+from training.emoji.paths import parser, start_logging
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +70,15 @@ def read_plan(options: Namespace, plan: Plan) -> Plan:
     """The plan with the command line's changes."""
     changed = {name: getattr(options, name, getattr(plan, name)) for name in Plan.__dataclass_fields__}
     return Plan(**changed)
+
+
+def command(description: str | None, plan: Plan, train: Callable[[Path, Plan], None]) -> None:
+    """The command line of a training step: its plan, changed by options."""
+    options = parser(description)
+    add_plan_options(options, plan)
+    start_logging()
+    arguments = options.parse_args()
+    train(arguments.run_dir, read_plan(arguments, plan))
 
 
 def save_atomically(values: dict[str, Any], path: Path) -> None:
