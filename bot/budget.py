@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from bot import messages
 from bot.clock import Clock, SystemClock
 from bot.settings import Settings
 from bot.store import Store
 from bot.store.costs import month_of
+from engine.rental import price_of
 from engine.types import Value
+
+FIRST_SECONDS = 30.0
+"""What a month's first picture is taken to need of a GPU beside the wait that comes after it."""
 
 
 class Expenses(Value):
@@ -43,6 +50,11 @@ class Budget:
         self._store = store
         self._budget = settings.monthly_budget
         self._clock = clock or SystemClock()
+        self._promised = 0
+        """Pictures that are being drawn, and of which nobody knows yet what they cost."""
+        rental = settings.modal
+        dearest = max(price_of(gpu, rental) for gpu in rental.gpus) if settings.engine == "modal" else 0.0
+        self._first_cost = dearest * (rental.scaledown_window + FIRST_SECONDS) / 3600
 
     async def expenses(self, scope: str | None) -> Expenses:
         """This month's, of a community; None is all together."""
@@ -51,9 +63,22 @@ class Budget:
         everywhere = here if scope is None else await self._store.costs.spending(None, month)
         return Expenses(spent=here.spent, saved=here.saved, spent_in_all=everywhere.spent, budget=self._budget)
 
-    async def is_spent(self) -> bool:
-        """Whether nothing more may be drawn this month."""
+    @asynccontextmanager
+    async def drawing(self, pictures: int) -> AsyncIterator[bool]:
+        """Around the drawing of pictures; tells whether the month's money is spent, so that they may cost nothing.
+
+        What others are drawing counts at this month's average: many who ask at once don't all find the same money.
+        """
+        ahead = self._promised
+        self._promised += pictures
+        try:
+            yield await self._is_spent(ahead)
+        finally:
+            self._promised -= pictures
+
+    async def _is_spent(self, promised: int) -> bool:
         if self._budget is None:
             return False
-        spent = (await self._store.costs.spending(None, month_of(self._clock.now()))).spent
-        return spent >= self._budget
+        month = await self._store.costs.spending(None, month_of(self._clock.now()))
+        average = month.spent / month.drawn if month.drawn else self._first_cost
+        return month.spent + promised * average >= self._budget

@@ -248,7 +248,7 @@ class Engine(CacheDesk):
             for _ in firsts:
                 self._metrics.cache_miss()
             for first, drawing in zip(firsts, await self._draw(run, firsts), strict=True):
-                with run.answering([plan.index for plan in missing[first.generation_key]]):
+                with run.answering([plan.index for plan in missing[first.generation_key]], drawing.cost):
                     await self._serve_drawing(run, missing[first.generation_key], drawing)
 
     async def _draw(self, run: Run, plans: Sequence[Plan]) -> list[Drawing]:

@@ -17,6 +17,7 @@ from engine.errors import EngineError, GenerationCancelled
 from engine.settings import EngineSettings
 from engine.types import (
     Cancelled,
+    Cost,
     Event,
     Failed,
     ImageRequest,
@@ -147,8 +148,11 @@ class Run:
             yield event
 
     @contextmanager
-    def answering(self, indices: Iterable[int]) -> Iterator[None]:
-        """Turn whatever goes wrong inside into an answer for these pictures: the engine's one error boundary."""
+    def answering(self, indices: Sequence[int], cost: Cost | None = None) -> Iterator[None]:
+        """Turn whatever goes wrong inside into an answer for these pictures: the engine's one error boundary.
+
+        What was paid for them so far is the first one's.
+        """
         try:
             yield
         except GenerationCancelled:
@@ -156,9 +160,12 @@ class Run:
                 self.emit(Cancelled(index=index))
         except EngineError as error:
             self.log.warning("picture failed", code=error.code, reason=error.sentence, cause=repr(error.__cause__))
-            for index in indices:
-                self.emit(Failed(index=index, code=error.code, sentence=error.sentence))
+            self._fail(indices, error.code, error.sentence, cost)
         except Exception:  # the boundary: the person gets a sentence, the operator the traceback
             self.log.exception("fault in the engine")
-            for index in indices:
-                self.emit(Failed(index=index, code="internal", sentence=INTERNAL_FAULT))
+            self._fail(indices, "internal", INTERNAL_FAULT, cost)
+
+    def _fail(self, indices: Sequence[int], code: str, sentence: str, cost: Cost | None) -> None:
+        for index in indices:
+            self.emit(Failed(index=index, code=code, sentence=sentence, cost=cost))
+            cost = None

@@ -6,14 +6,16 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from engine.types import Cost
 
 Dollars = Annotated[float, Field(ge=0.0)]
 Seconds = Annotated[int, Field(ge=1)]
+GPUName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+[!+]?$")]
+"""As Modal names them; without a number behind it, for nothing here would use a second one."""
 Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,64}$")]
 
 PRICES: Mapping[str, float] = {
@@ -37,7 +39,7 @@ class RentalSettings(BaseModel):
 
     app: Name = Field(default="easel", description="Name of the app on Modal; the bot finds the engine by it.")
     environment: Name | None = Field(default=None, description="Modal environment, if not the workspace's default.")
-    gpus: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
+    gpus: Annotated[tuple[GPUName, ...], Field(min_length=1)] = Field(
         default=("A10",), description="GPUs to ask for; later ones are taken where the first can't be had."
     )
     gpu_containers: Annotated[int, Field(ge=1, le=100)] = Field(default=4, description="GPU containers at most.")
@@ -96,6 +98,16 @@ class RentalSettings(BaseModel):
         default=1800.0, description="Seconds for which the bot keeps trying to have a job drawn."
     )
 
+    @model_validator(mode="after")
+    def _every_gpu_has_its_price(self) -> Self:
+        """Without one its pictures would count as free, and no budget would ever be spent."""
+        for gpu in self.gpus:
+            try:
+                price_of(gpu, self)
+            except ValueError as error:
+                raise ValueError(f"the GPU {gpu} has no price; name it in EASEL_MODAL__PRICES") from error
+        return self
+
 
 @dataclass(frozen=True, kw_only=True)
 class GPU:
@@ -103,6 +115,12 @@ class GPU:
 
     name: str
     dollars_an_hour: float
+
+
+def price_of(gpu: str, settings: RentalSettings) -> float:
+    """Dollars an hour of a GPU by Modal's name; of `A100`, which comes in two sizes, the larger one's."""
+    plain = gpu.rstrip("!+")
+    return max(dollars for name, dollars in settings.prices.items() if name == plain or name.startswith(f"{plain}-"))
 
 
 def gpu_named(device: str, settings: RentalSettings) -> GPU:
@@ -114,8 +132,7 @@ def gpu_named(device: str, settings: RentalSettings) -> GPU:
     for name in sorted(settings.prices, key=len, reverse=True):
         if all(part in plain for part in name.upper().split("-")):
             return GPU(name=name, dollars_an_hour=settings.prices[name])
-    asked = [settings.prices.get(name.partition(":")[0], 0.0) for name in settings.gpus]
-    return GPU(name=device, dollars_an_hour=max(asked, default=0.0))
+    return GPU(name=device, dollars_an_hour=max(price_of(gpu, settings) for gpu in settings.gpus))
 
 
 class Meter:

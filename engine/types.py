@@ -31,8 +31,9 @@ from engine.request import (
     Watermark,
 )
 
-SCHEMA_VERSION = 2
-"""Raised whenever a value on this page changes its meaning; bot and engine refuse each other when it differs."""
+SCHEMA_VERSION = 3
+"""Raised whenever a value on this page changes its meaning, or a question is added; bot and engine refuse each other
+when it differs."""
 
 MAX_PREVIEW = 16 * 1024
 """Bytes of a preview."""
@@ -71,6 +72,7 @@ __all__ = [
     "Progress",
     "Quality",
     "Refused",
+    "Rendition",
     "ResolvedRequest",
     "Sampler",
     "Seed",
@@ -242,6 +244,8 @@ class Failed(Value):
     index: int
     code: str
     sentence: str
+    cost: Cost | None = None
+    """Of a picture that was drawn, and then couldn't be checked or finished."""
 
 
 class Cancelled(Value):
@@ -269,6 +273,15 @@ class Image(Value):
     notes: tuple[Note, ...] = ()
     cost: Cost | None = None
     """None where nothing was drawn, or on a machine of one's own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
+
+
+class Rendition(Value):
+    """A finished picture in another encoding, as it must be delivered."""
+
+    data: bytes
+    media_type: str
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
 

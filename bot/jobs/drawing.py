@@ -67,7 +67,8 @@ class Drawing:
         self._tell_known()
         if self._open:
             begun = self._studio.clock.monotonic()
-            await self._draw()
+            async with self._studio.budget.drawing(len(self._todo)) as spent:
+                await self._draw(hits_only=spent)
             self._measure(self._studio.clock.monotonic() - begun)
         if not self._open:
             return None
@@ -91,8 +92,8 @@ class Drawing:
         for part in range(1, self._row.parts + 1):
             self._deliver_if_complete(part)
 
-    async def _draw(self) -> None:
-        stream = self._studio.client.generate(self._order(hits_only=await self._studio.budget.is_spent()))
+    async def _draw(self, *, hits_only: bool) -> None:
+        stream = self._studio.client.generate(self._order(hits_only=hits_only))
         try:
             await self._follow(stream)
         except GenerationCancelled:
@@ -143,6 +144,7 @@ class Drawing:
         pictures = len(self._row.requests)
         shown = progress.model_copy(update={"index": self._todo[progress.index]})
         text = messages.working(shown, pictures, eta, self._row.requester.locale)
+        covered = self._row.requests[shown.index].spoiler
         self._live.post(
             Working(
                 job=self._row.id,
@@ -150,7 +152,7 @@ class Drawing:
                 progress=shown.model_copy(update={"preview": None}),
                 eta_seconds=eta,
                 text=text,
-                preview=shown.preview,
+                preview=None if covered else shown.preview,  # what is to be covered is shown to nobody before that
                 private=self._row.private,
             )
         )
@@ -161,13 +163,8 @@ class Drawing:
                 await self._drawn(event)
             case Refused():
                 await self._refused(event)
-            case Failed(index=index, code=code, sentence=sentence):
-                log.warning("picture failed", index=index, code=code)
-                log.debug("picture failed", index=index, reason=sentence)
-                if code in LASTING:
-                    await self._failed(index, sentence, wrong_input=code in WRONG_INPUT)
-                else:
-                    self._problem = sentence
+            case Failed():
+                await self._came_to_nothing(event)
             case Cancelled(index=index):
                 await self._cancelled(index)
 
@@ -197,15 +194,26 @@ class Drawing:
         log.info("picture refused", index=event.index, layer=event.layer, categories=event.categories)
         await self._write(picture, _refusal(self._row, picture), event.cost)
 
+    async def _came_to_nothing(self, event: Failed) -> None:
+        log.warning("picture failed", index=event.index, code=event.code)
+        log.debug("picture failed", index=event.index, reason=event.sentence)
+        if event.code in LASTING:
+            await self._failed(event.index, event.sentence, wrong_input=event.code in WRONG_INPUT, cost=event.cost)
+            return
+        self._problem = event.sentence
+        if event.cost is not None:
+            now = self._studio.clock.now()
+            await self._studio.store.costs.add(self._row.id, event.index, event.cost, now=now)
+
     async def _cancelled(self, index: int) -> None:
         if being_cancelled():
             # The engine answers to this process stopping; the job itself goes on after the next start.
             raise asyncio.CancelledError
         await self._write(PictureRow(index=index, state=PictureState.CANCELLED))
 
-    async def _failed(self, index: int, sentence: str, *, wrong_input: bool = False) -> None:
+    async def _failed(self, index: int, sentence: str, *, wrong_input: bool = False, cost: Cost | None = None) -> None:
         picture = PictureRow(index=index, state=PictureState.FAILED, error=sentence)
-        await self._write(picture, _failure(self._row, picture).model_copy(update={"input": wrong_input}))
+        await self._write(picture, _failure(self._row, picture).model_copy(update={"input": wrong_input}), cost)
 
     async def _write(
         self, picture: PictureRow, update: Refusal | Failure | None = None, cost: Cost | None = None

