@@ -1,9 +1,11 @@
-"""How fast commands are acknowledged under load: `python -m benchmarks.slack [--rate R] [--seconds S] [--json]`.
+"""How fast commands are acknowledged under load.
+
+`python -m benchmarks.slack [--rate R] [--seconds S] [--http] [--json]`
 
 A Slack on loopback sends slash commands at an even rate to a bot in a process of its own, whose engine takes five
-seconds a picture. An acknowledgement is timed from the moment when the envelope is sent to the moment when its
-acknowledgement arrives, so what this process itself needs counts against the bot. Then every picture is waited for and
-counted.
+seconds a picture: down its socket or, with `--http`, as signed requests. An acknowledgement is timed from the moment
+when the envelope is sent to the moment when its acknowledgement arrives, so what this process itself needs counts
+against the bot. Then every picture is waited for and counted.
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.discord_bot import PICTURE_SECONDS
+from bot.adapters.slack.manifest import EVENTS_PATH
+from tests.contract.slack import free_port, listening
 from tests.fakes.slack import FakeSlack
 from tests.fakes.slack_api import CHANNEL, TEAM, Payload, member
 
@@ -88,20 +92,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Time acknowledgements on Slack under load.")
     parser.add_argument("--rate", type=float, default=100.0, help="commands a second")
     parser.add_argument("--seconds", type=float, default=30.0, help="how long they come")
+    parser.add_argument("--http", action="store_true", help="send requests instead of envelopes")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="easel-slack-") as folder:
-        figures = asyncio.run(measure(Path(folder), given.rate, given.seconds))
+        figures = asyncio.run(measure(Path(folder), given.rate, given.seconds, by_http=given.http))
     if given.json:
         sys.stdout.write(json.dumps(figures) + "\n")
     else:
         Console().print(_table(figures))
 
 
-async def measure(home: Path, rate: float, seconds: float) -> Figures:
+async def measure(home: Path, rate: float, seconds: float, *, by_http: bool = False) -> Figures:
     """Give the commands, wait for the pictures, count."""
     slack = Counting()
-    async with slack.serving() as api, bot(home, slack, api) as process:
+    async with slack.serving() as api, bot(home, slack, api, free_port() if by_http else 0) as process:
         await _commands(slack, WARM_UP, rate)
         await _drained(slack, WARM_UP)
         before = _memory(process)
@@ -124,12 +129,16 @@ async def measure(home: Path, rate: float, seconds: float) -> Figures:
 
 
 @asynccontextmanager
-async def bot(home: Path, slack: FakeSlack, api: str) -> AsyncIterator[Process]:
-    """A bot that is connected."""
-    process = await create_subprocess_exec(sys.executable, "-m", "benchmarks.slack_bot", str(home), api)
+async def bot(home: Path, slack: FakeSlack, api: str, port: int) -> AsyncIterator[Process]:
+    """A bot that is connected, or that listens at a port."""
+    process = await create_subprocess_exec(sys.executable, "-m", "benchmarks.slack_bot", str(home), api, str(port))
     slack.patience = START_SECONDS
     try:
-        await slack.until(lambda: slack.connections > 0)
+        if port:
+            await listening(port, START_SECONDS)
+            slack.events_url = f"http://127.0.0.1:{port}{EVENTS_PATH}"
+        else:
+            await slack.until(lambda: slack.connections > 0)
         yield process
     finally:
         if process.returncode is None:
@@ -139,7 +148,7 @@ async def bot(home: Path, slack: FakeSlack, api: str) -> AsyncIterator[Process]:
 
 async def _commands(slack: FakeSlack, count: int, rate: float) -> list[str]:
     """Give so many commands at an even rate, each by somebody else; their envelopes."""
-    asked: list[str] = []
+    asked: list[asyncio.Task[str]] = []
     begun = time.perf_counter()
     for number in range(count):
         await asyncio.sleep(max(0.0, begun + number / rate - time.perf_counter()))
@@ -152,8 +161,8 @@ async def _commands(slack: FakeSlack, count: int, rate: float) -> list[str]:
             "trigger_id": slack.trigger(),
             "response_url": slack.response_url(),
         }
-        asked.append(await slack.emit("slash_commands", command))
-    return asked
+        asked.append(asyncio.create_task(slack.emit("slash_commands", command)))
+    return list(await asyncio.gather(*asked))
 
 
 async def _answered(slack: FakeSlack, asked: list[str]) -> None:

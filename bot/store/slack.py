@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from bot.store.database import Database, Transaction
+from bot.store.database import Database
 from engine.types import Value
 
 MAX_STATES = 10_000
@@ -72,10 +72,18 @@ class SlackTable:
             rows = await transaction.run("DELETE FROM slack_states WHERE state = ? RETURNING expires", state)
             return bool(rows) and rows[0]["expires"] > now
 
-    async def take(self, digests: Sequence[bytes], *, now: float) -> tuple[bool, ...]:
-        """Remember requests; for each, whether it is new."""
+    async def take(self, digests: Sequence[bytes], *, now: float) -> None:
+        """Remember requests."""
         async with self._database.transaction() as transaction:
-            return tuple([await _is_new(transaction, digest, now) for digest in digests])
+            for digest in digests:
+                sql = "INSERT INTO slack_requests (digest, seen) VALUES (?, ?) ON CONFLICT DO NOTHING"
+                await transaction.run(sql, digest, now)
+
+    async def taken(self, *, since: float) -> dict[bytes, float]:
+        """When requests were taken, the oldest first."""
+        async with self._database.snapshot() as transaction:
+            sql = "SELECT digest, seen FROM slack_requests WHERE seen >= ? ORDER BY seen"
+            return {row["digest"]: row["seen"] for row in await transaction.run(sql, since)}
 
     async def remembered(self) -> int:
         """How many requests are remembered."""
@@ -92,8 +100,3 @@ class SlackTable:
                        SELECT digest FROM slack_requests ORDER BY seen DESC LIMIT -1 OFFSET ?)""",
                 limit,
             )
-
-
-async def _is_new(transaction: Transaction, digest: bytes, now: float) -> bool:
-    sql = "INSERT INTO slack_requests (digest, seen) VALUES (?, ?) ON CONFLICT DO NOTHING RETURNING seen"
-    return bool(await transaction.run(sql, digest, now))

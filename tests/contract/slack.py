@@ -19,7 +19,7 @@ from bot.clock import SystemClock
 from bot.dispatch import Dispatcher
 from bot.settings import Settings
 from tests.fakes.slack import SECRET, FakeSlack
-from tests.fakes.slack_api import APP_TOKEN, BOT, BOT_TOKEN, CHANNEL, TEAM
+from tests.fakes.slack_api import APP_TOKEN, BOT, BOT_TOKEN, CHANNEL, DIRECT, TEAM
 
 SLASHES = {command: slash for slash, command in SLASH_COMMANDS.items()}
 
@@ -109,13 +109,15 @@ class SlackHarness:
         else:
             await self.slash(command, text, event=event)
 
-    async def slash(self, command: str, text: str = "", *, user: str = "UADA", event: str | None = None) -> str:
+    async def slash(
+        self, command: str, text: str = "", *, user: str = "UADA", event: str | None = None, channel: str = CHANNEL
+    ) -> str:
         """Give a slash command; returns its envelope."""
         payload = {
             "command": SLASHES[command],
             "text": escaped(text),
             "team_id": self.team,
-            "channel_id": CHANNEL,
+            "channel_id": channel,
             "user_id": user,
             "trigger_id": self.slack.trigger(event),
             "response_url": self.slack.response_url(),
@@ -126,6 +128,7 @@ class SlackHarness:
         """Say something to the bot; with a `number` given before, the same event again."""
         self._numbers += number is None
         number = self._numbers if number is None else number
+        self.slack.threads |= {str(event["thread_ts"])} if "thread_ts" in event else set()
         said = {
             "type": "app_mention",
             "user": user,
@@ -176,6 +179,18 @@ class SlackHarness:
     def pictures(self) -> list[bytes]:
         """The files that were uploaded."""
         return [file.data for file in self.slack.arrived]
+
+    def standing(self) -> list[bytes]:
+        """The files that were not deleted since."""
+        return [file.data for file in self.slack.arrived if not file.deleted]
+
+    def shown_to_all(self) -> list[bytes]:
+        """The files that stand in the channel, and not in direct messages."""
+        return [file.data for file in self.slack.arrived if file.channel != DIRECT]
+
+    async def until_gone(self, count: int) -> None:
+        """Wait for files to be deleted."""
+        await self.slack.until(lambda: len(self.standing()) <= count)
 
 
 class SlackHttpHarness(SlackHarness):

@@ -17,7 +17,7 @@ from engine.types import Failed, Layer, Refused
 from tests.contract.console import PATIENCE, ConsoleHarness
 from tests.contract.discord import DiscordHarness
 from tests.contract.harness import Harness
-from tests.contract.slack import SlackHarness
+from tests.contract.slack import SlackHarness, SlackHttpHarness
 from tests.contract.web import WebHarness
 from tests.fakes.engine_client import ScriptedEngine, picture
 
@@ -25,6 +25,7 @@ HARNESSES: dict[str, Callable[[Path], Harness]] = {
     "console": ConsoleHarness,
     "discord": DiscordHarness,
     "slack": SlackHarness,
+    "slack-http": SlackHttpHarness,
     "web": WebHarness,
 }
 

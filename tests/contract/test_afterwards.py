@@ -13,9 +13,14 @@ from bot.settings import Settings
 from engine.types import Event, Layer, Refused, ResolvedRequest
 from tests.contract.console import ConsoleHarness
 from tests.contract.harness import AfterwardsHarness
+from tests.contract.slack import SlackHarness, SlackHttpHarness
 from tests.fakes.engine_client import ScriptedEngine, picture
 
-HARNESSES: dict[str, Callable[[Path], AfterwardsHarness]] = {"console": ConsoleHarness}
+HARNESSES: dict[str, Callable[[Path], AfterwardsHarness]] = {
+    "console": ConsoleHarness,
+    "slack": SlackHarness,
+    "slack-http": SlackHttpHarness,
+}
 
 
 class Filter(ScriptedEngine):

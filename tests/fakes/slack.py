@@ -45,6 +45,8 @@ class FakeSlack(WebApi):
 
     acked: dict[str, float] = field(default_factory=dict)
     """Seconds until an envelope was acknowledged."""
+    errors: dict[str, str] = field(default_factory=dict)
+    """What the latest acknowledgement left standing under a form's fields."""
     connections: int = 0
     patience: float = PATIENCE
     events_url: str | None = None
@@ -142,7 +144,12 @@ class FakeSlack(WebApi):
 
     # Socket Mode
 
-    async def _listen(self, request: web.Request) -> web.WebSocketResponse:
+    async def _listen(self, request: web.Request) -> web.StreamResponse:
+        ticket = request.query.get("ticket", "")
+        known = ticket in self.tickets
+        self.tickets.discard(ticket)
+        if not known or self.fault("socket"):
+            return web.Response(status=404)
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         await socket.send_json({"type": "hello", "num_connections": 1})
@@ -162,7 +169,8 @@ class FakeSlack(WebApi):
     def _acknowledged(self, envelope: str, answer: Payload) -> None:
         _, begun = self._pending.pop(envelope, ({}, 0.0))
         self.acked[envelope] = asyncio.get_running_loop().time() - begun
-        self.shown += list(answer.get("errors", {}).values())
+        self.errors = answer.get("errors", {})
+        self.shown += list(self.errors.values())
         self._news.set()
 
     # Web API
@@ -177,6 +185,13 @@ class FakeSlack(WebApi):
         if token not in ({APP_TOKEN} if method == "apps.connections.open" else self.tokens):
             return web.json_response({"ok": False, "error": "invalid_auth"})
         fault = self.fault(method)
+        if fault is not None and fault.until is not None:
+            self.waiting[method] += 1
+            self._news.set()
+            await fault.until.wait()
+            fault = None
+        if fault is not None and fault.drop:
+            self.files = {name: file for name, file in self.files.items() if file.complete}
         if fault is not None and fault.retry_after is not None:
             headers = {"Retry-After": str(fault.retry_after)}
             self.calls.append((method, given))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+import asyncio
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,19 +33,29 @@ class File:
     thread: str | None = None
     share: str = ""
     """Timestamp of the message that shows it."""
+    owner: str = ""
+    """The bot that uploaded it."""
     looks: int = 0
     """Times that files.info was asked before it stood in its channel."""
+    complete: bool = False
+    """Its upload has come to an end; before that, there is no such file."""
     shared: bool = False
     deleted: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """What goes wrong with one call: an error code, or a rate limit; `after` lets the call take effect first."""
+    """What goes wrong with one call: an error code, or a rate limit; `after` lets the call take effect first.
+
+    With `until`, nothing goes wrong, but the call takes effect only when that is set, whether or not its caller waits.
+    """
 
     error: str = "ratelimited"
     retry_after: int | None = None
     after: bool = False
+    drop: bool = False
+    """Files that were not brought to an end are dropped."""
+    until: asyncio.Event | None = None
 
 
 @dataclass
@@ -54,6 +65,12 @@ class WebApi:
     users: dict[str, Payload] = field(default_factory=lambda: {"UADA": member("UADA")})
     tokens: dict[str, str] = field(default_factory=lambda: {BOT_TOKEN: TEAM})
     """Teams by the bot token that is good there."""
+    bots: dict[str, str] = field(default_factory=lambda: {TEAM: BOT})
+    """The bot of each team that has installed it."""
+    listed: bool = True
+    """Whether files.list knows of new files at once."""
+    threads: set[str] = field(default_factory=set)
+    """Threads that somebody has answered in."""
     codes: dict[str, str] = field(default_factory=dict)
     """What a browser brings back from Slack's question whether to install: a code, for a team."""
     messages: dict[str, Payload] = field(default_factory=dict)
@@ -70,6 +87,8 @@ class WebApi:
     calls: list[tuple[str, Payload]] = field(default_factory=list)
     callers: list[str] = field(default_factory=list)
     """The team of each call, by its token."""
+    waiting: Counter[str] = field(default_factory=Counter)
+    """Calls of each method that are held by a fault."""
     faults: defaultdict[str, deque[Fault]] = field(default_factory=lambda: defaultdict(deque))
     invited: set[str] = field(default_factory=lambda: {CHANNEL, DIRECT})
     """Channels that the bot may post in."""
@@ -81,6 +100,8 @@ class WebApi:
     """Seconds on the simulated clock, for triggers and response_urls."""
     base: str = ""
     triggers: dict[str, float] = field(default_factory=dict)
+    tickets: set[str] = field(default_factory=set)
+    """Addresses for Socket Mode that were not tried yet."""
     _clock: int = 0
 
     def called(self, method: str, given: Payload, team: str) -> Payload:
@@ -100,21 +121,25 @@ class WebApi:
         if team is None or client != "client:secret":
             return {"error": "invalid_code"}
         self.tokens[f"xoxb-{team}"] = team
+        self.bots[team] = f"{BOT}{team}"
         return {
             "access_token": f"xoxb-{team}",
             "token_type": "bot",
             "scope": "commands",
-            "bot_user_id": f"{BOT}{team}",
+            "bot_user_id": self.bots[team],
             "app_id": "A1",
             "team": {"id": team, "name": f"Team {team} <b>"},
             "authed_user": {"id": "UADA"},
         }
 
     def _auth_test(self, given: Payload) -> Payload:
-        return {"team_id": self.callers[-1], "user_id": BOT, "bot_id": "B1", "team": "Test", "user": "easel"}
+        team = self.callers[-1]
+        return {"team_id": team, "user_id": self.bots[team], "bot_id": "B1", "team": "Test", "user": "easel"}
 
     def _apps_connections_open(self, given: Payload) -> Payload:
-        return {"url": self.base.replace("http", "ws") + "/socket"}
+        ticket = f"ticket{self._stamp()}"
+        self.tickets.add(ticket)
+        return {"url": f"{self.base.replace('http', 'ws')}/socket?ticket={ticket}"}
 
     def _users_info(self, given: Payload) -> Payload:
         user = self.users.get(given["user"])
@@ -124,9 +149,13 @@ class WebApi:
         return {"channel": {"id": DIRECT}}
 
     def _chat_postMessage(self, given: Payload) -> Payload:  # noqa: N802
+        self.threads.add(str(given.get("thread_ts")))
         return self._refusal(given) or {"ts": self.stand(given)}
 
     def _chat_postEphemeral(self, given: Payload) -> Payload:  # noqa: N802
+        thread = given.get("thread_ts")
+        if thread and thread not in self.threads:
+            self.trespasses.append("whispered where nobody sees it")
         return self._refusal(given) or {"message_ts": self.stand(given)}
 
     def _chat_update(self, given: Payload) -> Payload:
@@ -158,31 +187,43 @@ class WebApi:
 
     def _files_getUploadURLExternal(self, given: Payload) -> Payload:  # noqa: N802
         alt = given.get("alt_txt") or ""
-        file = File(id=f"F{len(self.files) + 1}", name=given["filename"], alt=alt, looks=self.looks)
+        if len(alt) > 1000:
+            return {"error": "alt_txt_too_large"}
+        owner = self.bots[self.callers[-1]]
+        file = File(id=f"F{len(self.files) + 1}", name=given["filename"], alt=alt, owner=owner, looks=self.looks)
         self.files[file.id] = file
         return {"file_id": file.id, "upload_url": f"{self.base}/upload/{file.id}"}
 
     def _files_completeUploadExternal(self, given: Payload) -> Payload:  # noqa: N802
-        done = [self.files[item["id"]] for item in given["files"]]
+        done = [file for item in given["files"] if (file := self.files.get(item["id"])) and not file.complete]
+        if len(done) < len(given["files"]):
+            # Dropped, or: "This method can only be called once."
+            return {"error": "file_not_found"}
         channel = given.get("channel_id")
         if channel is not None and channel not in self.invited:
             return {"error": "channel_not_found"}
         share = self._stamp()
         for file, item in zip(done, given["files"], strict=True):
             file.title, file.channel, file.thread, file.share = item["title"], channel, given.get("thread_ts"), share
+            file.complete = True
         if channel is not None:
             self.arrived += done
         return {"files": [{"id": file.id, "title": file.title} for file in done]}
 
     def _files_info(self, given: Payload) -> Payload:
-        file = self.files[given["file"]]
-        file.shared = file.shared or file.looks <= 0
-        file.looks -= 1
+        file = self.files.get(given["file"])
+        if file is None or not file.complete or file.deleted:
+            return {"error": "file_not_found"}
+        for other in self.arrived:
+            # Files that were uploaded together stand in one message.
+            if other.share == file.share:
+                other.shared = other.shared or other.looks <= 0
+                other.looks -= 1
         shares = {"public": {file.channel: [{"ts": file.share}]}} if file.shared else {}
         return {"file": {"id": file.id, "shares": shares}}
 
     def _files_list(self, given: Payload) -> Payload:
-        mine = self.arrived if given["user"] == BOT else []
+        mine = [file for file in self.arrived if file.owner == given["user"]] if self.listed else []
         return {"files": [{"id": file.id, "name": file.name} for file in reversed(mine) if not file.deleted]}
 
     def _files_delete(self, given: Payload) -> Payload:
@@ -200,6 +241,8 @@ class WebApi:
 
     def check(self, given: Payload) -> None:
         """Note what Slack would refuse of a message, or show as something that it isn't."""
+        if sum(map(len, slack_blocks.words(given["blocks"]))) > 11_000:
+            self.trespasses.append("msg_blocks_too_long")
         found = slack_blocks.problems(given["blocks"]) + slack_blocks.live(given)
         pressable = [item for item in slack_blocks.walk(given["blocks"]) if item.get("type") == "button"]
         under = [button["value"].split(":") for button in pressable if button["value"].startswith("v1:reroll:")]

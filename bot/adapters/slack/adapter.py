@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
 
 import aiohttp
 from aiohttp import web
 from pydantic import SecretStr
-from slack_bolt.adapter.socket_mode.async_handler import AsyncSocketModeHandler
-from slack_bolt.app.async_app import AsyncApp
 from slack_sdk.http_retry.builtin_async_handlers import AsyncConnectionErrorRetryHandler
-from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.adapters.base import Answers
 from bot.adapters.slack import oauth
@@ -23,7 +21,9 @@ from bot.adapters.slack.gate import Gate
 from bot.adapters.slack.listeners import bolt
 from bot.adapters.slack.oauth import Installations, States
 from bot.adapters.slack.server import Events, Installing, application, listening
-from bot.adapters.slack.web import Patience, explained
+from bot.adapters.slack.sockets import connected
+from bot.adapters.slack.trouble import Patience
+from bot.adapters.slack.uploads import Client
 from bot.adapters.slack.workspaces import InstalledWorkspaces, Maker, OneWorkspace, Workspaces
 from bot.clock import Clock, SystemClock
 from bot.dispatch import Dispatcher
@@ -97,8 +97,8 @@ class Slack:
     def _by_http(self) -> bool:
         return self._settings.slack_http
 
-    def _client(self, session: aiohttp.ClientSession, token: str | None) -> AsyncWebClient:
-        return AsyncWebClient(
+    def _client(self, session: aiohttp.ClientSession, token: str | None) -> Client:
+        return Client(
             token=token,
             base_url=self._settings.slack_api,
             session=session,
@@ -110,28 +110,33 @@ class Slack:
         token = secret(self._settings.slack_bot_token)
         if store is not None and not token:
             # It will hold the workspaces' tokens.
-            await asyncio.to_thread(store.path.chmod, 0o600)
+            await asyncio.to_thread(keep_private, store.path)
             return InstalledWorkspaces(store.slack, maker)
         return OneWorkspace(await maker.by_token(token))
 
     @asynccontextmanager
     async def _taking(
-        self, client: AsyncWebClient, workspaces: Workspaces, desk: Desk, store: Store | None
+        self, client: Client, workspaces: Workspaces, desk: Desk, store: Store | None
     ) -> AsyncIterator[None]:
         """Take events, in the way that is set up."""
         if store is None:
-            async with connected(bolt(client, workspaces, desk), secret(self._settings.slack_app_token)):
+            app = bolt(client, workspaces, desk, batch_limit=self._settings.batch_limit)
+            async with connected(app, secret(self._settings.slack_app_token), library_log):
                 yield
             return
-        routes = self._application(client, workspaces, desk, store)
-        async with listening(routes, self._settings.slack_http_host, self._settings.slack_http_port):
-            yield
-
-    def _application(self, client: AsyncWebClient, workspaces: Workspaces, desk: Desk, store: Store) -> web.Application:
-        """The routes of HTTP mode."""
         gate = Gate(secret(self._settings.slack_signing_secret), store.slack, self._clock)
+        async with gate.open():
+            routes = self._application(client, workspaces, desk, store, gate)
+            async with listening(routes, self._settings.slack_http_host, self._settings.slack_http_port):
+                yield
+
+    def _application(
+        self, client: Client, workspaces: Workspaces, desk: Desk, store: Store, gate: Gate
+    ) -> web.Application:
+        """The routes of HTTP mode."""
+        limit = self._settings.batch_limit
         if not isinstance(workspaces, InstalledWorkspaces):
-            return application(Events(bolt(client, workspaces, desk), gate))
+            return application(Events(bolt(client, workspaces, desk, batch_limit=limit), gate))
         installations = Installations(store.slack, workspaces.forget)
         flow = oauth.flow(
             client,
@@ -141,26 +146,17 @@ class Slack:
             client_secret=secret(self._settings.slack_client_secret),
             redirect_uri=self._settings.slack_redirect_uri,
         )
-        return application(Events(bolt(client, workspaces, desk, installations), gate), Installing(flow))
+        app = bolt(client, workspaces, desk, installations, batch_limit=limit)
+        return application(Events(app, gate), Installing(flow))
+
+
+def keep_private(database: Path) -> None:
+    """Let nobody else on this machine read a database, nor what SQLite keeps beside it."""
+    for path in (database, *(database.with_name(database.name + end) for end in ("-wal", "-shm"))):
+        with suppress(FileNotFoundError):
+            path.chmod(0o600)
 
 
 def secret(value: SecretStr | None) -> str:
     """The text of a secret; empty if there is none."""
     return value.get_secret_value() if value else ""
-
-
-@asynccontextmanager
-async def connected(app: AsyncApp, token: str) -> AsyncIterator[None]:
-    """Hold a Socket Mode connection; it is renewed when Slack asks for that, or when it breaks.
-
-    Raises:
-        DeliveryError: Slack doesn't take the token.
-    """
-    handler = AsyncSocketModeHandler(app, token, logger=library_log)
-    try:
-        with explained():
-            handler.client.wss_uri = await handler.client.issue_new_wss_url()
-        await handler.connect_async()  # type: ignore[no-untyped-call]
-        yield
-    finally:
-        await handler.close_async()  # type: ignore[no-untyped-call]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from bot.chat import Place
 from engine.types import Value
@@ -15,6 +15,17 @@ def person_id(team: str, user: str) -> str:
     return f"{team}/{user}"
 
 
+class Upload(Value):
+    """A message of pictures that was begun: whatever comes between, it is brought to its end, not sent again."""
+
+    files: dict[int, str]
+    """The pictures' files by their places in the job, from 0."""
+    lines: dict[int, str]
+    """What is to stand under each."""
+    locale: str
+    """The language of its buttons."""
+
+
 class Address(Value):
     """A person in a channel, or in a thread of it; written down as JSON in `Invocation.reply_to`."""
 
@@ -23,8 +34,16 @@ class Address(Value):
     """Empty where nothing was said in any channel, as on the App Home: the answer is a direct message."""
     user: str
     thread: str | None = None
+    fresh: bool = False
+    """Nobody has answered in the thread yet."""
     status: str | None = None
     """Timestamp of the message that tells how far the job has come, once there is one."""
+    preview: str | None = None
+    """The file in it."""
+    cover: str | None = None
+    """Timestamp of the message in whose thread pictures are hidden, once there is one."""
+    uploads: dict[int, Upload] = Field(default_factory=dict)
+    """By the part of the delivery, from 1."""
 
     @property
     def place(self) -> Place:
@@ -33,7 +52,7 @@ class Address(Value):
 
     @property
     def direct(self) -> bool:
-        """Whether nobody else reads there: a direct message with the bot."""
+        """Whether nobody else reads there: a direct message with the bot, as the desk has seen to."""
         return self.channel.startswith("D")
 
     @classmethod
@@ -51,7 +70,7 @@ class Posted(Value):
 
     channel: str
     files: dict[int, str]
-    """The pictures' files by their place in the job, from 0."""
+    """The pictures' files by their places in the job, from 0."""
     shared: str | None = None
     """Timestamp of the message that shows the files."""
     buttons: str | None = None

@@ -6,29 +6,38 @@ neither mentions nor links nor markup in them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bot.adapters.slack import buttons
 from bot.adapters.slack.text import plain_text, shown
-from bot.chat import Button, Delivery, Picture
+from bot.chat import Button, Delivery
 from bot.messages import say
 
 Block = dict[str, Any]
 MAX_TEXT = 3000
 """Characters of a text object."""
-MAX_BLOCKS = 50
-"""Blocks of a message."""
+MAX_MESSAGE = 9000
+"""Characters of a message's blocks: beyond 11,000 or so Slack answers `msg_blocks_too_long`, and documents no limit."""
+MAX_PAGES = 4
+"""Messages that one answer may fill."""
 MAX_BUTTONS = 25
 """Buttons in a row."""
 
 
 def answer(text: str) -> list[Block]:
-    """A sentence as a section; several lines, which are columns, in a fixed-width font."""
+    """A sentence as a section; several lines, which are columns, in a fixed-width font. What is too long is cut."""
+    return pages(text)[0]
+
+
+def pages(text: str) -> list[list[Block]]:
+    """The same in as many messages as it takes, up to a few."""
     printable = shown(text) or " "
-    if "\n" not in printable:
-        return [section(piece) for piece in pieces(printable)]
-    return [fixed_width(piece) for piece in pieces(printable)]
+    kind = fixed_width if "\n" in printable else section
+    cut = [pieces(page, MAX_TEXT) for page in pieces(printable, MAX_MESSAGE)]
+    if len(cut) > MAX_PAGES:
+        cut[MAX_PAGES - 1].append("…")
+    return [[kind(piece) for piece in page] for page in cut[:MAX_PAGES]]
 
 
 def section(text: str) -> Block:
@@ -42,11 +51,11 @@ def context(text: str, block_id: str | None = None) -> Block:
     return line | ({"block_id": block_id} if block_id else {})
 
 
-def pieces(text: str) -> list[str]:
-    """A text in pieces that Slack takes, cut at line ends where there are any; what is over is left out."""
+def pieces(text: str, limit: int) -> list[str]:
+    """A text in pieces of at most so many characters, cut at line ends where there are any."""
     cut: list[str] = []
-    while text and len(cut) < MAX_BLOCKS - 1:
-        end = len(text) if len(text) <= MAX_TEXT else text.rfind("\n", 1, MAX_TEXT) + 1 or MAX_TEXT
+    while text:
+        end = len(text) if len(text) <= limit else text.rfind("\n", 1, limit) + 1 or limit
         cut.append(text[:end])
         text = text[end:]
     return cut
@@ -83,19 +92,17 @@ def notice(text: str, given: Iterable[Button]) -> list[Block]:
     return [*answer(text), *([buttons.row(made)] if made else [])]
 
 
-def under_pictures(delivery: Delivery, locale: str) -> list[Block]:
-    """For each picture its parameters and its buttons."""
-    return [block for picture in delivery.pictures for block in _under(delivery.job, picture, locale)]
+def lines(delivery: Delivery) -> dict[int, str]:
+    """What is to stand under each picture, by its place in the job: its parameters, and remarks."""
+    return {picture.image.index: " · ".join((picture.caption, *picture.notes)) for picture in delivery.pictures}
 
 
-def _under(job: str, picture: Picture, locale: str) -> list[Block]:
-    index = picture.image.index
+def under(job: str, texts: Mapping[int, str | None], locale: str) -> list[Block]:
+    """For each picture its line, if that is known, and its buttons."""
+    return [block for index, line in texts.items() for block in _under(job, index, line, locale)]
+
+
+def _under(job: str, index: int, line: str | None, locale: str) -> list[Block]:
     made = [buttons.about(action, job, index, locale) for action in buttons.UNDER_PICTURES]
-    line = " · ".join((picture.caption, *picture.notes))
-    return [context(line, f"line_{job}_{index}"), buttons.row(made, f"buttons_{job}_{index}")]
-
-
-def without(message: Block, job: str, left: Iterable[int]) -> list[Block]:
-    """The blocks of a message under pictures, as Slack sends them back, for the pictures that are left alone."""
-    kept = {f"{part}_{job}_{index}" for index in left for part in ("line", "buttons")}
-    return [block for block in message.get("blocks") or () if block.get("block_id") in kept]
+    quiet = [] if line is None else [context(line, f"line_{job}_{index}")]
+    return [*quiet, buttons.row(made, f"buttons_{job}_{index}")]

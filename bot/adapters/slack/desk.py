@@ -15,17 +15,19 @@ from bot.adapters.base import Answers
 from bot.adapters.slack import forms, home
 from bot.adapters.slack.address import PLATFORM, Address
 from bot.adapters.slack.incoming import Asked, File, Form
-from bot.adapters.slack.surface import ResponseUrl, SlackSurface, closing
+from bot.adapters.slack.limits import ResponseUrl
+from bot.adapters.slack.surface import SlackSurface, closing
+from bot.adapters.slack.trouble import told
 from bot.adapters.slack.workspaces import Maker, Workspace, Workspaces
-from bot.chat import Attachment, Failure, Refusal, Requester, Update
+from bot.chat import Attachment, Failure, Invocation, Refusal, Requester, Update
 from bot.dispatch import Dispatcher
 from bot.errors import BotError, DeliveryError
 from bot.handlers.home import Home
 from engine.errors import EngineError
 
 REMEMBERED_EVENTS = 10_000
-HOMES_AT_ONCE = 100
-"""App Homes being drawn up; anybody may open theirs as often as they like."""
+HOMES_AT_ONCE = 16
+"""App Homes being drawn up; the others wait, one for each person."""
 
 log = structlog.get_logger("bot.adapters.slack")
 
@@ -52,7 +54,9 @@ class Desk:
         self._pace = pace
         self._image_input = image_input
         self._seen: OrderedDict[str, None] = OrderedDict()
-        self._homes: set[asyncio.Task[None]] = set()
+        self._homes: dict[tuple[str, str], asyncio.Task[None]] = {}
+        """Being drawn up, by team and person."""
+        self._drawing_up = asyncio.Semaphore(HOMES_AT_ONCE)
 
     async def resume(self) -> None:
         """Go on with what an earlier process left unfinished; where the app was removed since, sending fails."""
@@ -72,20 +76,21 @@ class Desk:
         url = ResponseUrl(asked.response_url, self._clock) if asked.response_url else None
         served = workspace or self._maker.made("", asked.team, "", None)
         trigger = asked.trigger if asked.at_home and asked.form is None else None
-        surface = self._surface(served, asked.address, url, pressed=asked.pressed, trigger=trigger)
+        surface = self._surface(served, asked.address, url, trigger=trigger)
         updates = self._updates(asked, workspace, surface)
         self._answers.start(closing(updates, surface), surface)
 
     def open_home(self, workspace: Workspace, user: str) -> None:
-        """Draw up a person's App Home, beside everything else."""
-        if len(self._homes) < HOMES_AT_ONCE:
+        """Draw up a person's App Home, beside everything else; they may open it as often as they like."""
+        key = (workspace.team, user)
+        if key not in self._homes:
             task = asyncio.create_task(self._home(workspace, user))
-            self._homes.add(task)
-            task.add_done_callback(self._homes.discard)
+            self._homes[key] = task
+            task.add_done_callback(lambda _: self._homes.pop(key, None))
 
     async def close(self) -> None:
         """Stop drawing up App Homes."""
-        left = list(self._homes)
+        left = list(self._homes.values())
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
@@ -105,7 +110,6 @@ class Desk:
         url: ResponseUrl | None = None,
         *,
         locale: str = messages.ENGLISH,
-        pressed: dict[str, Any] | None = None,
         trigger: str | None = None,
     ) -> SlackSurface:
         return SlackSurface(
@@ -117,76 +121,104 @@ class Desk:
             keep=self._dispatcher.redirect,
             response_url=url,
             locale=locale,
-            pressed=pressed,
             trigger=trigger,
         )
 
     async def _updates(
         self, asked: Asked, workspace: Workspace | None, surface: SlackSurface
     ) -> AsyncGenerator[Update, None]:
-        try:
-            requester = await workspace.people.requester(asked.address.user, asked.home) if workspace else None
-            if requester is None or workspace is None:
-                yield Refusal(job=None, index=None, layer=None, text=messages.say("slack.stranger"))
-                return
-            surface.locale = requester.locale
-            if asked.form is not None and asked.trigger:
-                sentence = await self._opened(asked.form, asked.trigger, asked.address, workspace, requester)
-                if sentence:
-                    yield Failure(job=None, index=None, input=True, text=sentence)
-                return
-            if not surface.address.channel:
-                channel = await workspace.web.direct(asked.address.user)
-                surface.address = surface.address.model_copy(update={"channel": channel})
-            attachments = await _fetched(workspace, asked.files)
-        except BotError as error:
-            yield Failure(job=None, index=None, text=error.sentence)
+        answer = await self._understood(asked, workspace, surface)
+        if not isinstance(answer, Invocation):
+            if answer is not None:
+                yield answer
             return
-        invocation = asked.invocation(requester, surface.address, attachments)
-        async with aclosing(self._dispatcher.handle(invocation)) as updates:
+        async with aclosing(self._dispatcher.handle(answer)) as updates:
             async for update in updates:
                 yield update
-        if asked.at_home:
+        if asked.at_home and workspace is not None:
             await self._home(workspace, asked.address.user)
+
+    async def _understood(
+        self, asked: Asked, workspace: Workspace | None, surface: SlackSurface
+    ) -> Invocation | Update | None:
+        """The command; or what is to be said instead, if anything: whatever goes wrong here is answered, too."""
+        try:
+            return await self._invocation(asked, workspace, surface)
+        except BotError as error:
+            return Failure(job=None, index=None, text=told(error, surface.locale))
+        except Exception:
+            log.exception("fault of the adapter")
+            return Failure(job=None, index=None, text=messages.say("failure.platform", surface.locale))
+
+    async def _invocation(
+        self, asked: Asked, workspace: Workspace | None, surface: SlackSurface
+    ) -> Invocation | Update | None:
+        user = asked.address.user
+        requester = await workspace.people.requester(user, asked.home) if workspace else None
+        if requester is None or workspace is None:
+            locale = workspace.people.locale(user) if workspace else messages.ENGLISH
+            return Refusal(job=None, index=None, layer=None, text=messages.say("slack.stranger", locale))
+        surface.locale = requester.locale
+        if asked.form is not None and asked.trigger:
+            sentence = await self._opened(asked.form, asked.trigger, asked.address, workspace, requester)
+            return Failure(job=None, index=None, input=True, text=sentence) if sentence else None
+        await _settled(asked, workspace, surface)
+        attachments = await _fetched(workspace, asked.files)
+        return asked.invocation(requester, surface.address, attachments)
 
     async def _opened(
         self, form: Form, trigger: str, address: Address, workspace: Workspace, requester: Requester
     ) -> str:
         """Open a modal; the sentence to say if there is nothing to open one on."""
-        locale = requester.locale
+        view = await self._view(form, address, requester)
+        if isinstance(view, str):
+            return view
+        await workspace.web.open_view(trigger, view)
+        return ""
+
+    async def _view(self, form: Form, address: Address, requester: Requester) -> dict[str, Any] | str:
+        locale, place = requester.locale, address.place
         if form.kind == "batch":
-            await workspace.web.open_view(trigger, forms.batch_view(forms.Opened(address=address), locale))
-            return ""
+            return forms.batch_view(forms.Opened(address=address), locale)
         if form.kind == "settings":
-            names = await self._dispatcher.suggest(requester, address.place, "setting", "")
-            await workspace.web.open_view(trigger, forms.setting_view(forms.Opened(address=address), locale, names))
-            return ""
+            names = await self._dispatcher.suggest(requester, place, "setting", "")
+            if not names:
+                return messages.say("role.moderator", locale, command="/settings")
+            return forms.setting_view(forms.Opened(address=address), locale, names)
         request = None
         if form.kind == "remix":
-            request = await self._dispatcher.form(requester, address.place, form.job, form.number) if form.job else None
+            request = await self._dispatcher.form(requester, place, form.job, form.number) if form.job else None
             if request is None:
                 return messages.say("slack.no_picture", locale)
-        fields = ("model", "style")
-        offered = {field: await self._dispatcher.suggest(requester, address.place, field, "") for field in fields}
+        offered = {field: await self._dispatcher.suggest(requester, place, field, "") for field in ("model", "style")}
         started = request is not None and request.image is not None
         opened = forms.Opened(address=address, image_of=f"{form.job} {form.number}" if started else "")
         asks = self._image_input and not started
-        view = forms.imagine_view(opened, locale, offered, request, asks_for_image=asks)
-        await workspace.web.open_view(trigger, view)
-        return ""
+        return forms.imagine_view(opened, locale, offered, request, asks_for_image=asks)
 
     async def _home(self, workspace: Workspace, user: str) -> None:
         """The page, or the reason why there is none."""
         try:
-            requester = await workspace.people.requester(user)
-            if requester is None:
-                await workspace.web.publish_home(user, home.message(messages.say("slack.stranger")))
-                return
+            async with self._drawing_up:
+                await self._published(workspace, user)
+        except DeliveryError as error:
+            log.warning("app home not shown", reason=error.sentence)
+        except Exception:
+            log.exception("fault of the adapter")
+
+    async def _published(self, workspace: Workspace, user: str) -> None:
+        requester = await workspace.people.requester(user)
+        if requester is None:
+            text = messages.say("slack.stranger", workspace.people.locale(user))
+            await workspace.web.publish_home(user, home.message(text))
+            return
+        try:
             place = Address(team=workspace.team, channel="", user=user).place
             page = await self._dispatcher.home(requester, place)
-            await _published(workspace, user, page, requester.locale)
         except (BotError, EngineError) as error:
-            log.warning("app home not shown", reason=error.sentence)
+            await workspace.web.publish_home(user, home.message(error.sentence))
+            raise DeliveryError(error.sentence) from error
+        await _published(workspace, user, page, requester.locale)
 
 
 async def _published(workspace: Workspace, user: str, page: Home, locale: str) -> None:
@@ -195,6 +227,18 @@ async def _published(workspace: Workspace, user: str, page: Home, locale: str) -
         await workspace.web.publish_home(user, home.view(page, locale))
     except DeliveryError:
         await workspace.web.publish_home(user, home.view(page, locale, thumbnails=False))
+
+
+async def _settled(asked: Asked, workspace: Workspace, surface: SlackSurface) -> None:
+    """Decide where the answer goes: to direct messages, where it comes from no channel or from other people's own."""
+    channel = asked.address.channel
+    if channel and not channel.startswith("D"):
+        return
+    own = await workspace.web.direct(asked.address.user)
+    if channel == own:
+        return
+    surface.elsewhere = bool(channel)
+    surface.address = surface.address.model_copy(update={"channel": own, "thread": None, "fresh": False})
 
 
 async def _fetched(workspace: Workspace, files: tuple[File, ...]) -> tuple[Attachment, ...]:

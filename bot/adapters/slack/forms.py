@@ -5,6 +5,7 @@ The fields of the first come from the one declaration of the options, so that no
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,10 +13,11 @@ from typing import Any
 from bot.adapters.slack.address import Address
 from bot.adapters.slack.incoming import Asked, File, Payload, files
 from bot.adapters.slack.text import plain_text, shown
-from bot.grammar import OPTIONS, Option
+from bot.errors import BadInputError
+from bot.grammar import OPTIONS, Option, from_options, parse_batch
 from bot.grammar.options import number as written
 from bot.handlers.files import IMAGE_OF
-from bot.messages import option_help, say, shorten
+from bot.messages import ENGLISH, option_help, say, shorten
 from engine.types import ImageRequest, Value
 
 Block = dict[str, Any]
@@ -39,6 +41,8 @@ class Opened(Value):
     """Where the answer goes."""
     image_of: str = ""
     """`JOB NUMBER` of the picture that is remixed, if that started from an image."""
+    locale: str = ENGLISH
+    """The person's language, which Slack doesn't tell when they send it."""
 
 
 def imagine_view(
@@ -79,7 +83,7 @@ def _modal(callback: str, opened: Opened, key: str, blocks: list[Block], locale:
     return {
         "type": "modal",
         "callback_id": callback,
-        "private_metadata": opened.model_dump_json(exclude_defaults=True),
+        "private_metadata": opened.model_copy(update={"locale": locale}).model_dump_json(exclude_defaults=True),
         "title": plain_text(say(f"slack_form.{key}_title", locale)),
         "submit": plain_text(say("slack_form.save" if key == "setting" else "slack_form.submit", locale)),
         "close": plain_text(say("slack_form.close", locale)),
@@ -111,7 +115,7 @@ def _file_input(key: str, types: Sequence[str], locale: str) -> Block:
 
 
 def _field(option: Option, choices: Sequence[str], values: Mapping[str, Any], locale: str) -> Block:
-    label = say("slack_form.prompt", locale) if option.name == PROMPT else option.name.replace("_", " ").capitalize()
+    label = say(f"slack_label.{option.name}", locale)
     element = _element(option, choices, values.get(option.name))
     return _input(option.name, label, element, hint=option_help(option.name, locale), optional=option.name != PROMPT)
 
@@ -223,6 +227,37 @@ def _value(element: Payload | None) -> str | None:
     return chosen or element.get("value") or None
 
 
-def mistakes(sentence: str) -> dict[str, str]:
-    """What is wrong with a modal that was sent, shown under its first field."""
-    return {PROMPT: shown(sentence)[:MAX_INPUT]}
+def language(body: Payload) -> str:
+    """The language of a modal that was sent."""
+    return _opened(body).locale
+
+
+def mistakes(asked: Asked, locale: str) -> dict[str, str]:
+    """What is wrong with the modal of one picture, by the field that it is about."""
+    try:
+        from_options({name: value for name, value in (asked.options or {}).items() if name != IMAGE_OF}, locale)
+    except BadInputError as error:
+        return {_about(error.sentence): _mistake(error)}
+    return {}
+
+
+def batch_mistakes(asked: Asked, limit: int, locale: str) -> dict[str, str]:
+    """What is wrong with the modal of a batch, as long as that depends on no file."""
+    if asked.files:
+        return {}
+    try:
+        parse_batch(asked.text, limit, locale)
+    except BadInputError as error:
+        return {PROMPTS: _mistake(error)}
+    return {}
+
+
+def _about(sentence: str) -> str:
+    """The field that a sentence names, as people write it; the first one if it names none."""
+    fields = (option for option in OPTIONS.values() if option.flags and option.kind != "boolean")
+    named = (option.name for option in fields if re.search(rf"{option.flag}(?![a-z-])", sentence))
+    return next(named, PROMPT)
+
+
+def _mistake(error: BadInputError) -> str:
+    return shown(error.sentence)[:MAX_INPUT]

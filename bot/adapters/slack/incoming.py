@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from bot.adapters.slack import buttons
@@ -33,6 +33,8 @@ GLOBAL_SHORTCUT = "easel_make"
 """The shortcut that belongs to no message."""
 WRITTEN = frozenset({None, "thread_broadcast", "file_share"})
 """Subtypes of messages that a person wrote; the others tell of joins, edits, deletions."""
+NOBODY = (None, "", "USLACKBOT")
+"""Who writes without being a person; Slackbot, which reminds people of things, is no bot to users.info."""
 MAX_FILES = 4
 """Files of one message that are looked at."""
 
@@ -78,8 +80,6 @@ class Asked:
     trigger: str | None = None
     """Opens a modal, for 3 seconds."""
     form: Form | None = None
-    pressed: Payload = field(default_factory=dict)
-    """The message that a button was pressed in."""
     at_home: bool = False
     """It was pressed on the App Home, which changes with it."""
 
@@ -123,7 +123,7 @@ def message(body: Payload, team: str, bot: str) -> Asked | None:
     event = body["event"]
     if event["type"] == "message" and event.get("channel_type") != "im":
         return None
-    if event.get("subtype") not in WRITTEN or "bot_id" in event or not event.get("user"):
+    if event.get("subtype") not in WRITTEN or "bot_id" in event or event.get("user") in NOBODY:
         return None
     text = plain(event.get("text") or "", bot).strip()
     command, text = _named(text) if text.startswith("/") else ("imagine", text)
@@ -132,7 +132,11 @@ def message(body: Payload, team: str, bot: str) -> Asked | None:
         team=team,
         home=event.get("user_team") or event.get("team"),
         address=Address(
-            team=team, channel=event["channel"], user=event["user"], thread=event.get("thread_ts") or event["ts"]
+            team=team,
+            channel=event["channel"],
+            user=event["user"],
+            thread=event.get("thread_ts") or event["ts"],
+            fresh=not event.get("thread_ts"),
         ),
         command=command,
         text=text,
@@ -173,6 +177,7 @@ def message_shortcut(body: Payload, team: str, bot: str) -> Asked:
             channel=body["channel"]["id"],
             user=body["user"]["id"],
             thread=origin.get("thread_ts") or origin["ts"],
+            fresh=not origin.get("thread_ts"),
         ),
         command="imagine",
         text="" if remix else plain(origin.get("text") or "", bot).strip(),
@@ -221,6 +226,5 @@ def button(body: Payload, team: str) -> Asked | None:
         response_url=body.get("response_url"),
         trigger=body["trigger_id"],
         form=form,
-        pressed=body.get("message") or {},
         at_home=origin.get("type") == "view",
     )

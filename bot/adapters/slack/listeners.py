@@ -16,17 +16,20 @@ from bot.adapters.slack import buttons, forms, incoming
 from bot.adapters.slack.desk import Desk
 from bot.adapters.slack.incoming import Asked, Payload
 from bot.adapters.slack.workspaces import Workspace, Workspaces
-from bot.errors import BadInputError
-from bot.grammar import from_options
 
 bolt_log = logging.getLogger("bot.adapters.slack.bolt")
 """Bolt's own. It repeats parts of what people sent in its warnings, so errors alone are kept."""
 
 
 def bolt(
-    client: AsyncWebClient, workspaces: Workspaces, desk: Desk, installations: AsyncInstallationStore | None = None
+    client: AsyncWebClient,
+    workspaces: Workspaces,
+    desk: Desk,
+    installations: AsyncInstallationStore | None = None,
+    *,
+    batch_limit: int,
 ) -> AsyncApp:
-    """The app. `client` has no token: each workspace has one of its own."""
+    """The app. `client` has no token: each workspace has one of its own. A batch may have so many prompts."""
     bolt_log.setLevel(logging.ERROR)
     app = AsyncApp(
         name="easel",
@@ -39,7 +42,7 @@ def bolt(
         # Signatures are checked before Bolt sees a request; see gate.py.
         request_verification_enabled=False,
     )
-    Listeners(desk).on(app)
+    Listeners(desk, batch_limit).on(app)
     if installations is not None:
         app.enable_token_revocation_listeners()
     return app
@@ -76,8 +79,9 @@ def _team(context: AsyncBoltContext) -> str:
 class Listeners:
     """What happens on each kind of event."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, batch_limit: int) -> None:
         self._desk = desk
+        self._batch_limit = batch_limit
 
     def on(self, app: AsyncApp) -> None:
         """Register with Bolt."""
@@ -116,16 +120,19 @@ class Listeners:
 
     async def _form(self, ack: AsyncAck, body: Payload, context: AsyncBoltContext) -> None:
         asked = forms.imagine_submission(body, _team(context))
-        wrong = _mistake(asked)
-        if wrong is None:
-            await ack()
-            self._desk.take(asked, _workspace(context))
-        else:
-            await ack(response_action="errors", errors=forms.mistakes(wrong))
+        await self._sent(ack, asked, forms.mistakes(asked, forms.language(body)), context)
 
     async def _batch(self, ack: AsyncAck, body: Payload, context: AsyncBoltContext) -> None:
+        asked = forms.batch_submission(body, _team(context))
+        await self._sent(ack, asked, forms.batch_mistakes(asked, self._batch_limit, forms.language(body)), context)
+
+    async def _sent(self, ack: AsyncAck, asked: Asked, wrong: dict[str, str], context: AsyncBoltContext) -> None:
+        """Take a form, or leave it open, with what is wrong under the field that it is about."""
+        if wrong:
+            await ack(response_action="errors", errors=wrong)
+            return
         await ack()
-        self._desk.take(forms.batch_submission(body, _team(context)), _workspace(context))
+        self._desk.take(asked, _workspace(context))
 
     async def _setting(self, ack: AsyncAck, body: Payload, context: AsyncBoltContext) -> None:
         await ack()
@@ -141,12 +148,3 @@ class Listeners:
         workspace, event = _workspace(context), body["event"]
         if workspace is not None and event.get("tab") == "home":
             self._desk.open_home(workspace, event["user"])
-
-
-def _mistake(asked: Asked) -> str | None:
-    """What is wrong with the values of a form, while it is still open and can be mended."""
-    try:
-        from_options(asked.options or {})
-    except BadInputError as error:
-        return error.sentence
-    return None

@@ -53,10 +53,10 @@ class Events:
         try:
             if asked is None or signature is None or not await self._gate.is_new(signature):
                 return web.Response(status=401)
+            return _answered(await self._bolt.async_dispatch(asked))
         except Exception as error:  # noqa: BLE001  (the boundary: a fault of ours is an answer that Slack repeats)
             log.warning("request not taken", error=type(error).__name__)
             return web.Response(status=503)
-        return _answered(await self._bolt.async_dispatch(asked))
 
 
 class Installing:

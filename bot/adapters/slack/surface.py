@@ -2,71 +2,27 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from typing import Any
 
 import structlog
 from pydantic import ValidationError
 
 from bot.adapters.slack import blocks
-from bot.adapters.slack.address import Address, Posted
+from bot.adapters.slack.address import Address, Posted, Upload
 from bot.adapters.slack.blocks import Block
+from bot.adapters.slack.limits import ResponseUrl, Updates
+from bot.adapters.slack.trouble import SlackError, hurried, translated
+from bot.adapters.slack.uploads import Files
 from bot.adapters.slack.web import Web
 from bot.chat import Button, Delivery, Notice, Queued, Refusal, Removed, Reply, Sent, Stopped, Update, Working
-from bot.clock import Clock
 from bot.errors import DeliveryError
 from bot.messages import ENGLISH, say
-
-RESPONSES = 5
-"""Uses of a response_url."""
-RESPONSE_SECONDS = 29 * 60.0
-"""It holds for 30 minutes."""
-UPDATE_SECONDS = 1.2
-"""Between two changes of messages: 50 a minute (docs.slack.dev/reference/methods/chat.update, tier 3)."""
-PREVIEW_SECONDS = 5.0
-"""Between two previews of a workspace: each is an upload, and a deletion (tier 3, too)."""
 
 log = structlog.get_logger("bot.adapters.slack")
 Keep = Callable[[str, str], Awaitable[None]]
 """Writes down a job's address: its id, and the address as JSON."""
-
-
-class ResponseUrl:
-    """The address that Slack gives with a command: it reaches the person even where the bot is no member."""
-
-    def __init__(self, url: str, clock: Clock) -> None:
-        self._url = url
-        self._clock = clock
-        self._left = RESPONSES
-        self._until = clock.monotonic() + RESPONSE_SECONDS
-
-    def take(self) -> str | None:
-        """The address for one more use; None if there is none left."""
-        if self._left == 0 or self._clock.monotonic() > self._until:
-            return None
-        self._left -= 1
-        return self._url
-
-
-class Updates:
-    """Keeps the changes of a workspace's messages together within a method's rate tier.
-
-    What is over is left out, not waited for: a later change says more.
-    """
-
-    def __init__(self, clock: Clock, seconds: float = UPDATE_SECONDS) -> None:
-        self._clock = clock
-        self._seconds = seconds
-        self._next = -math.inf
-
-    def take(self) -> bool:
-        """Whether one more is allowed now."""
-        now = self._clock.monotonic()
-        if now < self._next:
-            return False
-        self._next = now + self._seconds
-        return True
 
 
 class SlackSurface:
@@ -83,7 +39,6 @@ class SlackSurface:
         keep: Keep,
         response_url: ResponseUrl | None = None,
         locale: str = ENGLISH,
-        pressed: Block | None = None,
         trigger: str | None = None,
     ) -> None:
         """Show what one command brings about.
@@ -97,22 +52,22 @@ class SlackSurface:
             keep: writes a job's address down.
             response_url: reaches the person without any permission.
             locale: of the person.
-            pressed: the message whose button gave the command, as Slack sent it back.
             trigger: opens a modal for the first private answer.
         """
         self.pace = pace
         self.locale = locale
         self.address = address
+        self.elsewhere = False
+        """The person asked where the bot can't post, so that they have to be told where the answer is."""
         self._web = web
         self._updates = updates
         self._previews = previews
         self._keep = keep
         self._response_url = response_url
-        self._pressed = pressed or {}
         self._trigger = trigger
-        self._preview: str | None = None
-        self._cover: str | None = None
         self._acknowledged = False
+        self._begun = False
+        self._silent = False
 
     async def show(self, update: Update) -> None:
         """Change the status message, or tell the person alone."""
@@ -120,13 +75,12 @@ class SlackSurface:
             case Queued(private=True) | Working(private=True) if not self.address.direct:
                 await self._aside(update.text)
             case Queued() | Working():
-                if self.address.status is None or self._updates.take():
-                    await self._progress(update)
+                await self._progress(update)
             case Stopped():
-                await self._status(update.job, update.text, blocks.answer(update.text))
-                self.address = self.address.model_copy(update={"status": None})
+                await self._stopped(update)
             case Reply(private=False):
-                await self._web.post(self.address, update.text, blocks.answer(update.text))
+                for message in blocks.pages(update.text):
+                    await self._web.post(self.address, update.text, message)
             case Notice():
                 await self._notice(update)
             case Removed():
@@ -134,28 +88,44 @@ class SlackSurface:
             case Delivery():
                 pass
             case _:
-                await self._privately(update.text, self._answer(update))
+                await self._privately(update.text, *self._answer(update))
 
     async def send(self, delivery: Delivery) -> str:
         """Upload the pictures; once they stand in the channel, post their parameters and buttons under them."""
-        address = await self._for(delivery)
-        return await self._finish(delivery, address, await self._web.upload(address, delivery))
+
+        async def announced(files: Files) -> None:
+            upload = Upload(files=files, lines=blocks.lines(delivery), locale=self.locale)
+            await self._note(delivery.job, uploads={**self.address.uploads, delivery.part: upload})
+
+        with translated(self.locale):
+            address = await self._for(delivery)
+            return await self._finish(delivery, address, await self._web.uploads.send(address, delivery, announced))
 
     async def find(self, delivery: Delivery) -> str | None:
-        """The pictures by their files' names, which hold the job's; what is to stand under them is posted."""
-        files = await self._web.uploaded(delivery)
-        return await self._finish(delivery, await self._for(delivery), files) if files else None
+        """The pictures that an earlier attempt has uploaded, brought to where they belong; None if there are none."""
+        with translated(self.locale):
+            address = await self._for(delivery)
+            begun = self.address.uploads.get(delivery.part)
+            files: Files = {}
+            if begun is not None and set(begun.files) == {picture.image.index for picture in delivery.pictures}:
+                files = await self._web.uploads.finish(address, delivery, begun.files)
+            files = files or await self._web.uploads.find(delivery)
+            return await self._finish(delivery, address, files) if files else None
 
     async def close(self) -> None:
         """Take the status message away: everything has been said."""
-        status = self.address.status
-        self.address = self.address.model_copy(update={"status": None})
-        try:
-            if status is not None:
-                await self._web.remove(self.address, status)
-            await self._drop_preview()
-        except DeliveryError as error:
-            log.warning("status message left", reason=error.sentence)
+        left, self.address = self.address, self.address.model_copy(update={"status": None, "preview": None})
+        if left.status is not None:
+            await self._gone(left, left.status)
+        if left.preview is not None:
+            await self._file_gone(left.preview)
+
+    async def _note(self, job: str, **changes: Any) -> None:  # noqa: ANN401  (fields of the address)
+        """Change the address, and write it down with the job, for whoever goes on with it after a restart."""
+        self.address = self.address.model_copy(update=changes)
+        await self._keep(job, self.address.model_dump_json(exclude_defaults=True))
+
+    # Pictures.
 
     async def _for(self, delivery: Delivery) -> Address:
         """Where a delivery goes: what is private, to direct messages; what is to be covered, into a thread."""
@@ -165,24 +135,25 @@ class SlackSurface:
         covered = any(picture.spoiler for picture in delivery.pictures)
         if not covered or self.address.thread is not None or self.address.direct:
             return self.address
-        if self._cover is None:
+        if self.address.cover is None:
             text = say("slack.spoiler", self.locale)
-            self._cover = await self._web.post(self.address, text, blocks.answer(text))
-        return self.address.model_copy(update={"thread": self._cover})
+            await self._note(delivery.job, cover=await self._web.post(self.address, text, blocks.answer(text)))
+        return self.address.model_copy(update={"thread": self.address.cover})
 
-    async def _finish(self, delivery: Delivery, address: Address, files: dict[int, str]) -> str:
+    async def _finish(self, delivery: Delivery, address: Address, files: Files) -> str:
         """The pictures have arrived, so a message under them that Slack doesn't take at all is done without."""
-        posted = Posted(channel=address.channel, files=files, cover=self._cover)
-        if shared := await self._web.until_shared(list(files.values())):
+        cover = self.address.cover if address.thread == self.address.cover else None
+        posted = Posted(channel=address.channel, files=files, cover=cover)
+        if shared := await self._web.uploads.until_shared(files.values()):
             posted = posted.model_copy(update={"shared": shared, "buttons": await self._under(delivery, address)})
-        if address.channel != self.address.channel:
+        if self.elsewhere or address.channel != self.address.channel:
             await self._pointed(delivery)
         return posted.model_dump_json(exclude_none=True)
 
     async def _under(self, delivery: Delivery, address: Address) -> str | None:
         text = " · ".join(picture.caption for picture in delivery.pictures)
         try:
-            return await self._web.post(address, text, blocks.under_pictures(delivery, self.locale))
+            return await self._web.post(address, text, blocks.under(delivery.job, blocks.lines(delivery), self.locale))
         except DeliveryError as error:
             if not error.permanent:
                 raise
@@ -197,6 +168,8 @@ class SlackSurface:
         except DeliveryError as error:
             log.warning("not pointed to the direct message", job=delivery.job, reason=error.sentence)
 
+    # How far a job has come.
+
     async def _aside(self, text: str) -> None:
         """A private job is acknowledged to its person alone, once: such messages can't be changed."""
         if not self._acknowledged:
@@ -204,54 +177,78 @@ class SlackSurface:
             await self._privately(text, blocks.answer(text))
 
     async def _progress(self, update: Queued | Working) -> None:
-        preview = update.preview if isinstance(update, Working) else None
-        shown = await self._shown(preview) if preview and self.address.status else self._preview
+        """The first word goes out at once, further ones as far as Slack allows, and none where it takes none at all."""
+        if self.elsewhere:
+            await self._aside(update.text)
+        if self._silent or (self._begun and not self._updates.take()):
+            return
+        self._begun = True
+        before = self.address.preview
         try:
-            message = blocks.progress(update.text, update.job, self.locale, shown)
-            await self._status(update.job, update.text, message)
-        except DeliveryError:
-            if shown is None:
+            await self._shown(update)
+        except SlackError as error:
+            self._updates.pause(error.wait)
+            self._silent = error.permanent and self.address.status is None
+            raise
+        if before not in (None, self.address.preview):
+            await self._file_gone(str(before))
+
+    async def _shown(self, update: Queued | Working) -> None:
+        preview = await self._preview(update)
+        try:
+            await self._status(update, preview)
+        except SlackError as error:
+            if preview is None or error.wait:
                 raise
             # Slack may not be done with the file yet.
-            message = blocks.progress(update.text, update.job, self.locale)
-            await self._status(update.job, update.text, message)
+            await self._status(update, None)
 
-    async def _shown(self, preview: bytes) -> str | None:
-        """A preview as a file of Slack's; the one before it goes."""
-        if not self._previews.take():
-            return self._preview
-        try:
-            await self._drop_preview()
-            self._preview = await self._web.upload_preview(preview)
-        except DeliveryError as error:
-            log.warning("preview not shown", reason=error.sentence)
-        return self._preview
-
-    async def _drop_preview(self) -> None:
-        preview, self._preview = self._preview, None
-        if preview is not None:
-            await self._web.remove_file(preview)
-
-    async def _status(self, job: str, text: str, message: list[Block]) -> None:
-        """One message that changes; it is written down with the job, so that it can be taken away after a restart."""
-        if self.address.status is not None:
-            await self._web.update(self.address, self.address.status, text, message)
+    async def _status(self, update: Queued | Working, preview: str | None) -> None:
+        """One message that changes."""
+        message = blocks.progress(update.text, update.job, self.locale, preview)
+        if self.address.status is None:
+            await self._note(update.job, status=await self._web.post(self.address, update.text, message))
             return
-        ts = await self._web.post(self.address, text, message)
-        self.address = self.address.model_copy(update={"status": ts})
-        await self._keep(job, self.address.model_dump_json())
+        with hurried():
+            await self._web.update(self.address, self.address.status, update.text, message)
 
-    def _answer(self, update: Update) -> list[Block]:
+    async def _preview(self, update: Queued | Working) -> str | None:
+        """What the picture is becoming, as a file of Slack's: the latest one, where there is any."""
+        data = update.preview if isinstance(update, Working) else None
+        if data is not None and self.address.status is not None and self._previews.take():
+            try:
+                with hurried():
+                    preview = await self._web.uploads.preview(data)
+                await self._note(update.job, preview=preview)
+            except DeliveryError as error:
+                log.warning("preview not shown", reason=error.sentence)
+        return self.address.preview
+
+    async def _stopped(self, update: Stopped) -> None:
+        """Say so where its progress stood; where nobody saw any, as of what is private, to the person alone."""
+        if self.address.status is not None:
+            try:
+                await self._web.update(self.address, self.address.status, update.text, blocks.answer(update.text))
+            except DeliveryError as error:
+                log.warning("status message not changed", job=update.job, reason=error.sentence)
+            else:
+                self.address = self.address.model_copy(update={"status": None})
+                return
+        await self._privately(update.text, blocks.answer(update.text))
+
+    # What one person alone reads.
+
+    def _answer(self, update: Update) -> list[list[Block]]:
         """What is said to one person, with what they can do about it."""
         text = "" if isinstance(update, Delivery) else update.text
         match update:
             case Refusal(appealable=True, job=str() as job):
-                return blocks.refusal(text, job, update.index or 0, self.locale)
+                return [blocks.refusal(text, job, update.index or 0, self.locale)]
             case Reply(confirm=str() as confirm) if confirm:
                 command, _, rest = confirm.partition(" ")
                 label = say("slack_button.confirm", self.locale)
-                return blocks.notice(text, (Button(label=label, command=command, text=rest),))
-        return blocks.answer(text)
+                return [blocks.notice(text, (Button(label=label, command=command, text=rest),))]
+        return blocks.pages(text)
 
     async def _notice(self, notice: Notice) -> None:
         message = blocks.notice(notice.text, notice.buttons)
@@ -261,39 +258,10 @@ class SlackSurface:
         away = {"channel": notice.channel, "thread": None, "status": None}
         await self._web.post(self.address.model_copy(update=away), notice.text, message)
 
-    async def _removed(self, update: Removed) -> None:
-        for sent in update.messages:
-            await self._take_back(update.job, sent)
-        await self._privately(update.text, blocks.answer(update.text))
-
-    async def _take_back(self, job: str, sent: Sent) -> None:
-        try:
-            posted = Posted.model_validate_json(sent.message)
-        except ValidationError:
+    async def _privately(self, text: str, *messages: list[Block]) -> None:
+        if await self._in_front([block for message in messages for block in message]):
             return
-        address = self.address.model_copy(update={"channel": posted.channel, "thread": None, "status": None})
-        if not sent.left:
-            await self._gone(address, posted.shared)
-            await self._gone(address, posted.buttons)
-            await self._gone(address, posted.cover)
-        elif posted.buttons == self._pressed.get("ts") and (left := blocks.without(self._pressed, job, sent.left)):
-            text = say("slack.pictures", self.locale, job=job)
-            await self._web.update(address, str(posted.buttons), text, left)
-        for index, file in posted.files.items():
-            if index not in sent.left:
-                await self._web.remove_file(file)
-
-    async def _gone(self, address: Address, ts: str | None) -> None:
-        """Take a message away; where its files went before, it may be gone with them."""
-        if ts is None:
-            return
-        try:
-            await self._web.remove(address, ts)
-        except DeliveryError as error:
-            log.warning("message left", reason=error.sentence)
-
-    async def _privately(self, text: str, message: list[Block]) -> None:
-        if not await self._in_front(message):
+        for message in messages:
             await self._whispered(text, message)
 
     async def _in_front(self, message: list[Block]) -> bool:
@@ -309,12 +277,79 @@ class SlackSurface:
         return True
 
     async def _whispered(self, text: str, message: list[Block]) -> None:
-        if self.address.direct and self._response_url is None:
-            await self._web.post(self.address, text, message)
-            return
+        """By the first way that works: where the command was given, in the channel, in direct messages."""
+        for way in (self._responded, self._ephemeral):
+            try:
+                if await way(text, message):
+                    return
+            except DeliveryError as error:
+                log.info("not told this way", way=way.__name__, reason=error.sentence)
+        channel = self.address.channel if self.address.direct else await self._web.direct(self.address.user)
+        changes = {"channel": channel} if self.address.direct else {"channel": channel, "thread": None}
+        await self._web.post(self.address.model_copy(update=changes), text, message)
+
+    async def _responded(self, text: str, message: list[Block]) -> bool:
         url = self._response_url.take() if self._response_url else None
-        if url is None or not await self._web.respond(url, text, message):
-            await self._web.whisper(self.address, text, message)
+        return url is not None and await self._web.respond(url, text, message)
+
+    async def _ephemeral(self, text: str, message: list[Block]) -> bool:
+        if self.address.direct:
+            return False
+        await self._web.whisper(self.address, text, message)
+        return True
+
+    # Pictures that are taken back.
+
+    async def _removed(self, update: Removed) -> None:
+        taken = [await self._take_back(update.job, sent) for sent in update.messages]
+        text = update.text if all(taken) else f"{update.text} {say('slack.not_removed', self.locale)}"
+        await self._privately(text, blocks.answer(text))
+
+    async def _take_back(self, job: str, sent: Sent) -> bool:
+        """Whether what is deleted can be seen no more."""
+        try:
+            posted = Posted.model_validate_json(sent.message)
+        except ValidationError:
+            return False
+        address = self.address.model_copy(update={"channel": posted.channel, "thread": None, "status": None})
+        gone: list[bool] = []
+        if sent.left:
+            await self._buttons_left(job, sent, posted, address)
+        else:
+            gone += [await self._gone(address, ts) for ts in (posted.shared, posted.buttons, posted.cover) if ts]
+        gone += [await self._file_gone(file) for index, file in posted.files.items() if index not in sent.left]
+        return all(gone)
+
+    async def _buttons_left(self, job: str, sent: Sent, posted: Posted, address: Address) -> None:
+        """The message under a batch keeps what belongs to the pictures that stay."""
+        if posted.buttons is None:
+            return
+        upload = Address.read(sent.reply_to, sent.place, self.address.user).uploads.get(sent.part)
+        lines = {index: upload.lines.get(index) if upload else None for index in sent.left}
+        text = say("slack.pictures", self.locale, job=job)
+        message = blocks.under(job, lines, upload.locale if upload else self.locale)
+        try:
+            await self._web.update(address, posted.buttons, text, message)
+        except DeliveryError as error:
+            log.warning("buttons left", job=job, reason=error.sentence)
+
+    async def _gone(self, address: Address, ts: str) -> bool:
+        """Whether a message could be taken away."""
+        try:
+            await self._web.remove(address, ts)
+        except DeliveryError as error:
+            log.warning("message left", reason=error.sentence)
+            return False
+        return True
+
+    async def _file_gone(self, file: str) -> bool:
+        """Whether a file could be deleted."""
+        try:
+            await self._web.uploads.remove(file)
+        except DeliveryError as error:
+            log.warning("file left", reason=error.sentence)
+            return False
+        return True
 
 
 async def closing(updates: AsyncGenerator[Update, None], surface: SlackSurface) -> AsyncGenerator[Update, None]:

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from slack_sdk.web.async_client import AsyncWebClient
-
+from bot.adapters.slack.limits import PREVIEW_SECONDS, UPDATE_SECONDS, Updates
 from bot.adapters.slack.people import People
-from bot.adapters.slack.surface import PREVIEW_SECONDS, UPDATE_SECONDS, Updates
-from bot.adapters.slack.web import Web, explained
+from bot.adapters.slack.trouble import explained
+from bot.adapters.slack.uploads import Client
+from bot.adapters.slack.web import Web
 from bot.clock import Clock
-from bot.store.slack import SlackInstallation, SlackTable
+from bot.store.slack import SlackTable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class Maker:
 
     def __init__(
         self,
-        client: Callable[[str], AsyncWebClient],
+        client: Callable[[str], Client],
         clock: Clock,
         *,
         moderators: frozenset[str] = frozenset(),
@@ -99,19 +99,21 @@ class InstalledWorkspaces:
         self._table = table
         self._maker = maker
         self._known: dict[str, Workspace] = {}
+        self._changes = 0
 
     async def find(self, team: str) -> Workspace | None:
         """The workspace, if it installed the app and has not removed it."""
-        if team not in self._known:
-            row = await self._table.installation(team)
-            if row is None:
-                return None
-            self._known[team] = self._made(row)
-        return self._known[team]
+        if team in self._known:
+            return self._known[team]
+        changes = self._changes
+        row = await self._table.installation(team)
+        if row is None:
+            return None
+        found = self._maker.made(row.bot_token, row.team, row.bot_user, row.bot_id)
+        # What came or went while it was read is read again the next time.
+        return self._known.setdefault(team, found) if changes == self._changes else found
 
     def forget(self, team: str) -> None:
         """Look an installation up again: it came or went."""
+        self._changes += 1
         self._known.pop(team, None)
-
-    def _made(self, row: SlackInstallation) -> Workspace:
-        return self._maker.made(row.bot_token, row.team, row.bot_user, row.bot_id)

@@ -90,11 +90,25 @@ async def test_a_mention_is_answered_in_its_thread_and_refused_privately(person:
     async with person.running(app.dispatcher):
         await person.mention("a red apple", ts="77.7")
         await finished(person)
-        await person.mention("a red apple --steps 9000", ts="78.7")
+        await person.mention("a red apple --steps 9000", ts="78.7", thread_ts="77.7")
         await person.until("not 9000")
     assert person.slack.arrived[0].thread == "77.7"
     refusal = said(person, "not 9000")
-    assert (refusal["user"], refusal["thread_ts"]) == ("UADA", "78.7")
+    assert (refusal["user"], refusal["thread_ts"]) == ("UADA", "77.7")
+
+
+async def test_a_refusal_is_not_whispered_into_a_thread_that_slack_does_not_show(
+    person: SlackHarness, app: App
+) -> None:
+    origin = {"ts": "5.5", "text": ""}
+    async with person.running(app.dispatcher):
+        await person.mention("a red apple --steps 9000", ts="78.7")
+        await person.until("not 9000")
+        await person.interact("message_action", callback_id="easel_picture", message=origin, channel={"id": CHANNEL})
+        await person.until("what the picture should show")
+    refusal = said(person, "not 9000")
+    assert refusal["user"] == "UADA"
+    assert "thread_ts" not in refusal
 
 
 async def test_a_direct_message_is_answered_in_its_thread(person: SlackHarness, app: App) -> None:
@@ -153,6 +167,19 @@ async def test_a_cancelled_job_says_so_where_its_progress_stood(
         await person.until("was cancelled.", times=2)
     (standing,) = [message for message in person.slack.messages.values() if not is_private(message)]
     assert "was cancelled" in str(standing["blocks"])
+
+
+async def test_nobody_else_learns_that_a_private_job_was_cancelled(
+    person: SlackHarness, app: App, engine: ScriptedEngine
+) -> None:
+    engine.gate.clear()
+    async with person.running(app.dispatcher):
+        await person.slash("imagine", "a red apple --private")
+        await person.until("Accepted")
+        await engine.begun.wait()
+        await person.slash("cancel", engine.orders[0].job)
+        await person.until("was cancelled.", times=2)
+    assert all(map(is_private, person.slack.sent))
 
 
 async def test_a_batch_comes_as_one_message_of_files(person: SlackHarness, app: App) -> None:

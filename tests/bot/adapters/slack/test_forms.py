@@ -10,13 +10,14 @@ from bot.adapters.slack import forms
 from bot.adapters.slack.address import Address
 from bot.app import App, running
 from bot.grammar import OPTIONS
+from bot.messages import offered
 from bot.settings import Settings
-from engine.types import ImageRequest, Layer, Refused
+from engine.types import ImageRequest
 from tests.bot.adapters.slack.test_answers import finished, is_private, press, said
 from tests.contract.slack import SlackHarness, standing
 from tests.fakes.engine_client import ScriptedEngine
 from tests.fakes.slack_api import CHANNEL, DIRECT, Fault, member
-from tests.fakes.slack_blocks import walk, words
+from tests.fakes.slack_blocks import view_problems, walk
 
 OPENED = forms.Opened(address=Address(team="T1", channel="C1", user="UADA"))
 OFFERED = {"model": ["emoji"], "style": ["photo", "comic"]}
@@ -78,6 +79,46 @@ async def test_a_mistake_in_a_form_is_shown_in_it(person: SlackHarness, app: App
         await person.submit({"prompt": "a red apple", "width": "65"})
         await person.until("--width takes")
     assert engine.orders == []
+
+
+async def test_a_mistake_stands_under_its_field_in_the_person_s_language(
+    person: SlackHarness, app: App, engine: ScriptedEngine
+) -> None:
+    person.slack.users["UADA"] = member("UADA", locale="de-DE")
+    async with person.running(app.dispatcher):
+        await person.slash("imagine")
+        view = await opened(person)
+        assert [block["label"]["text"] for block in view["blocks"][:3]] == ["Prompt", "Weglassen", "Schritte"]
+        await person.submit({"prompt": "a red apple", "width": "65"})
+        await person.until("--width nimmt ein Vielfaches")
+        assert list(person.slack.errors) == ["width"]
+        await person.slash("batch")
+        await opened(person, 2)
+        await person.submit({"prompts": "a cat\na dog --stesp 4"})
+        await person.until("Zeile 2: Die Option")
+        assert list(person.slack.errors) == ["prompts"]
+    assert engine.orders == []
+
+
+@pytest.mark.parametrize("locale", offered())
+def test_every_field_is_named_in_every_language(locale: str) -> None:
+    view = forms.imagine_view(OPENED, locale, OFFERED, asks_for_image=True)
+    labels = {block["block_id"]: block["label"]["text"] for block in view["blocks"]}
+    assert len(set(labels.values())) == len(labels)
+    assert view_problems(view) == []
+    if locale != "en":
+        assert labels["steps"] != "Steps"
+        assert labels["watermark_color"] != "Colour of the watermark"
+
+
+async def test_what_started_from_an_image_can_be_remixed(person: SlackHarness, app: App) -> None:
+    opened = OPENED.model_copy(update={"image_of": "abcdefgh 1"})
+    async with person.running(app.dispatcher):
+        view = forms.imagine_view(opened, "en", OFFERED, ImageRequest(prompt="a cat", strength=0.5))
+        values = {block["block_id"]: {block["block_id"]: standing(block["element"])} for block in view["blocks"]}
+        await person.interact("view_submission", view=view | {"id": "V1", "state": {"values": values}})
+        await person.until('There is no job "abcdefgh"')
+    assert person.slack.errors == {}
 
 
 async def test_a_batch_takes_a_text_file(person: SlackHarness, app: App, engine: ScriptedEngine) -> None:
@@ -221,38 +262,35 @@ async def test_a_deleted_picture_goes_with_its_message(person: SlackHarness, app
     assert [file.deleted for file in person.slack.arrived] == [True]
 
 
-async def test_of_a_batch_one_picture_goes_and_the_others_keep_their_buttons(
-    person: SlackHarness, app: App, engine: ScriptedEngine
+@pytest.mark.parametrize("way", ["pressed", "typed", "typed after a restart"])
+async def test_of_a_batch_one_picture_goes_and_the_others_keep_their_lines_and_buttons(
+    person: SlackHarness, settings: Settings, engine: ScriptedEngine, way: str
 ) -> None:
-    async with person.running(app.dispatcher):
-        await person.say("batch", "a cat\na dog")
+    async with running(settings, engine) as app, person.running(app.dispatcher):
+        await person.say("batch", "a cat --seed 7\na dog --seed 8")
         await finished(person, pictures=2)
-        ts, under = next((ts, m) for ts, m in person.slack.messages.items() if "v1:reroll" in str(m))
-        await person.interact(
-            "block_actions",
-            actions=[{"action_id": "easel_button_x", "value": f"v1:delete:{engine.orders[0].job}:0"}],
-            container={"type": "message", "message_ts": ts, "channel_id": CHANNEL},
-            message={"ts": ts, "blocks": under["blocks"]},
-        )
-        await finished(person, pictures=1)
+        await person.slash("quota")
+        await person.until("today")
+        if way != "typed after a restart":
+            await delete_first(person, engine.orders[0].job, way)
+    if way == "typed after a restart":
+        async with running(settings, engine) as app, person.running(app.dispatcher):
+            await delete_first(person, engine.orders[0].job, way)
+    under = next(message for message in person.slack.messages.values() if "v1:reroll" in str(message))
+    assert f"v1:reroll:{engine.orders[0].job}:1" in str(under)
+    assert "seed 8" in str(under)
+    assert "seed 7" not in str(under["blocks"])
     assert [file.deleted for file in person.slack.arrived] == [True, False]
 
 
-async def test_a_refusal_is_brought_to_the_moderators(person: SlackHarness, app: App, engine: ScriptedEngine) -> None:
-    person.slack.users["UBOSS"] = member("UBOSS", is_admin=True)
-    engine.endings["a sin"] = lambda index: Refused(index=index, layer=Layer.KEYWORDS, categories=("gluttony",))
-    async with person.running(app.dispatcher):
-        await person.slash("imagine", "a sin")
-        await person.until("gluttony")
-        value = next(item["value"] for item in walk(said(person, "gluttony")) if "appeal" in item.get("value", ""))
-        await press(person, value)
-        await person.until("The moderators have been asked")
-        await home(person, "UBOSS")
-        page = person.slack.homes["UBOSS"]
-        allow = next(item["value"] for item in walk(page) if "allow" in item.get("value", ""))
-        assert "a sin" in "\n".join(words(page["blocks"]))
-        await at_home(person, allow, user="UBOSS")
-        await person.slack.until(lambda: "moderation allow" not in str(person.slack.homes["UBOSS"]))
+async def delete_first(person: SlackHarness, job: str, way: str) -> None:
+    """Delete the first picture of a batch."""
+    if way == "pressed":
+        await press(person, f"v1:delete:{job}:0")
+    else:
+        await person.mention(f"/delete {job} 1")
+    await person.until("was deleted")
+    await finished(person, pictures=1)
 
 
 async def test_a_question_has_a_button_that_goes_on(person: SlackHarness, app: App) -> None:
@@ -265,104 +303,6 @@ async def test_a_question_has_a_button_that_goes_on(person: SlackHarness, app: A
         assert value == "command:forget-me confirm"
         await press(person, value)
         await person.until("Deleted: 1 job")
-
-
-async def home(person: SlackHarness, user: str = "UADA") -> None:
-    before = [method for method, _ in person.slack.calls].count("views.publish")
-    await person.happens({"type": "app_home_opened", "user": user, "tab": "home"}, event_id=f"Ev-{before}")
-    await person.slack.until(lambda: [method for method, _ in person.slack.calls].count("views.publish") > before)
-
-
-async def at_home(person: SlackHarness, value: str, user: str = "UADA") -> str:
-    return await person.interact(
-        "block_actions",
-        user=user,
-        actions=[{"action_id": "easel_button_x", "value": value}],
-        container={"type": "view", "view_id": "VHOME"},
-    )
-
-
-async def test_the_home_shows_one_s_own_pictures_and_acts_on_them(
-    person: SlackHarness, app: App, engine: ScriptedEngine
-) -> None:
-    async with person.running(app.dispatcher):
-        await person.slash("imagine", "a red <!channel> apple --seed 7")
-        await finished(person)
-        await home(person)
-        page = person.slack.homes["UADA"]
-        read = "\n".join(words(page["blocks"]))
-        assert "a red <!channel> apple" in read
-        assert "1 picture today" in read
-        job = engine.orders[0].job
-        values = [item["value"] for item in walk(page) if item.get("type") == "button"]
-        assert [f"v1:{action}:{job}:0" for action in ("reroll", "remix", "show", "delete")] == values[-4:]
-        assert [item["slack_file"]["id"] for item in walk(page) if "slack_file" in item] == ["F1"]
-        await at_home(person, f"v1:show:{job}:0")
-        await person.until("Again: /imagine")
-        assert person.slack.views[-1]["type"] == "modal"
-        await at_home(person, f"v1:reroll:{job}:0")
-        await person.until_pictures(2)
-        await at_home(person, "command:imagine ")
-        await person.slack.until(lambda: person.slack.views[-1].get("callback_id") == forms.IMAGINE_VIEW)
-    assert person.slack.arrived[1].channel == DIRECT
-
-
-async def test_the_home_lists_running_jobs_and_cancels_them(
-    person: SlackHarness, app: App, engine: ScriptedEngine
-) -> None:
-    engine.gate.clear()
-    async with person.running(app.dispatcher):
-        await person.slash("imagine", "a red apple")
-        await engine.begun.wait()
-        await home(person)
-        await at_home(person, f"v1:cancel:{engine.orders[0].job}:0")
-        await person.until("was cancelled")
-        await person.slack.until(lambda: "v1:cancel" not in str(person.slack.homes["UADA"]))
-
-
-async def test_a_home_whose_picture_slack_has_lost_is_shown_without_it(person: SlackHarness, app: App) -> None:
-    async with person.running(app.dispatcher):
-        await person.slash("imagine", "a red apple")
-        await finished(person)
-        person.slack.arrived[0].deleted = True
-        await home(person)
-        await person.slack.until(lambda: "UADA" in person.slack.homes)
-    assert "slack_file" not in str(person.slack.homes["UADA"])
-
-
-async def test_moderators_have_a_desk_and_others_don_t(person: SlackHarness, app: App) -> None:
-    person.slack.users |= {"UBOSS": member("UBOSS", is_owner=True), "UX": member("UX", is_stranger=True)}
-    async with person.running(app.dispatcher):
-        await person.slash("moderation", "ban UBAD <@U1> *bold* rude", user="UBOSS")
-        await person.until("UBAD")
-        await home(person, "UBOSS")
-        await home(person)
-        await home(person, "UX")
-        read = "\n".join(words(person.slack.homes["UBOSS"]["blocks"]))
-        assert "slack:T1/UBAD" in read
-        assert "Moderation" not in str(person.slack.homes["UADA"])
-        assert "Only members" in str(person.slack.homes["UX"])
-        await at_home(person, "command:settings ", user="UBOSS")
-        view = await opened(person)
-        names = [entry["value"] for entry in view["blocks"][0]["element"]["options"]]
-        assert "strict" in names
-        await person.submit({"value": "on"}, user="UBOSS", fields={"setting": {"selected_option": {"value": "strict"}}})
-        await person.slack.until(lambda: "strict: True" in str(person.slack.homes["UBOSS"]))
-        unban = next(item["value"] for item in walk(person.slack.homes["UBOSS"]) if "unban" in item.get("value", ""))
-        await at_home(person, unban, user="UBOSS")
-        await person.slack.until(lambda: "command:moderation unban" not in str(person.slack.homes["UBOSS"]))
-
-
-async def test_a_listed_moderator_is_one_in_their_own_team_alone(
-    person: SlackHarness, settings: Settings, engine: ScriptedEngine
-) -> None:
-    person.settings["slack_moderators"] = ("T1/UADA", "T2/UBOB")
-    person.slack.users["UBOB"] = member("UBOB")
-    async with running(settings, engine) as app, person.running(app.dispatcher):
-        await person.slash("cache", "stats")
-        await person.until("quarantined")
-        await person.slash("cache", "stats", user="UBOB")
-        await person.until("Only moderators")
 
 
 async def test_a_form_that_can_t_open_says_so(person: SlackHarness, app: App) -> None:

@@ -8,7 +8,7 @@ import logging
 import random
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -97,8 +97,8 @@ async def served(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Served]:
 
 @asynccontextmanager
 async def serving(folder: Path, clock: ManualClock) -> AsyncIterator[Served]:
-    async with Store.open(folder / "easel.db") as store:
-        served = Served(Gate(SECRET, store.slack, clock))
+    async with Store.open(folder / "easel.db") as store, Gate(SECRET, store.slack, clock).open() as gate:
+        served = Served(gate)
         runner = web.AppRunner(application(served.events))
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -161,6 +161,20 @@ async def test_a_request_counts_once_also_after_a_restart(tmp_path: Path, clock:
         assert await served.statuses([sent, request(int(clock.time), command(1))]) == [401, 200]
 
 
+async def test_a_busy_disk_keeps_no_request_waiting_and_none_counts_twice(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gates, "WRITE_SECONDS", 0.02)
+    sent = request(int(clock.time), command())
+    async with serving(tmp_path, clock) as served:
+        with closing(sqlite3.connect(tmp_path / "easel.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            assert await served.statuses([sent] * 4) == [200, 401, 401, 401]
+            other.execute("ROLLBACK")
+    async with serving(tmp_path, clock) as served:
+        assert await served.statuses([sent]) == [401]
+
+
 async def test_requests_that_arrive_together_are_written_down_together(tmp_path: Path, clock: ManualClock) -> None:
     async with Store.open(tmp_path / "easel.db") as store:
         gate = Gate(SECRET, store.slack, clock)
@@ -178,6 +192,7 @@ async def test_what_time_keeps_out_is_forgotten(
         clock.time += 2 * gates.WINDOW_SECONDS + 2 * gates.PRUNE_SECONDS
         assert await gate.is_new("2")
         assert await store.slack.remembered() == 1
+        assert await gate.is_new("1")
 
 
 async def test_signed_forms_with_odd_words_are_read_whole(served: Served, clock: ManualClock) -> None:

@@ -73,10 +73,10 @@ def test_a_mention_is_answered_in_its_thread() -> None:
     asked = incoming.message(event(), TEAM, BOT)
     assert asked is not None
     assert (asked.command, asked.text, asked.event) == ("imagine", "a cat", "Ev1")
-    assert asked.address == Address(team=TEAM, channel="C1", user="UADA", thread="5.1")
+    assert asked.address == Address(team=TEAM, channel="C1", user="UADA", thread="5.1", fresh=True)
     deeper = incoming.message(event(thread_ts="4.0"), TEAM, BOT)
     assert deeper is not None
-    assert deeper.address.thread == "4.0"
+    assert (deeper.address.thread, deeper.address.fresh) == ("4.0", False)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,8 @@ def test_commands_can_be_said(text: str, command: str, rest: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"bot_id": "B2"}, {"subtype": "message_changed"}, {"user": None}, {"type": "message"}]
+    "changes",
+    [{"bot_id": "B2"}, {"subtype": "message_changed"}, {"user": None}, {"user": "USLACKBOT"}, {"type": "message"}],
 )
 def test_what_no_person_wrote_is_left_alone(changes: dict[str, object]) -> None:
     assert incoming.message(event(**changes), TEAM, BOT) is None

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from bot.adapters import slack
 from bot.adapters.slack import blocks, forms, home
 from bot.adapters.slack.address import Address, Posted
-from bot.adapters.slack.surface import RESPONSES, ResponseUrl, Updates
+from bot.adapters.slack.limits import RESPONSES, ResponseUrl, Updates
 from bot.adapters.slack.text import plain_text
-from bot.adapters.slack.web import LASTING, content, refused
+from bot.adapters.slack.trouble import LASTING, refused
+from bot.adapters.slack.web import content
 from bot.app import App
 from bot.chat import Button, Delivery, Picture, Requester, Role
 from bot.community import Community
@@ -239,7 +240,7 @@ def delivery(caption: str, pictures: int) -> Delivery:
 @SLOW
 @given(HOSTILE, st.integers(1, 10))
 def test_no_text_comes_alive_and_every_message_fits(text: str, pictures: int) -> None:
-    for made in (blocks.answer(text * 50), blocks.under_pictures(delivery(text * 50, pictures), "en")):
+    for made in (blocks.answer(text * 50), blocks.under("abcdefgh", blocks.lines(delivery(text * 50, pictures)), "en")):
         message = content(text, made)
         assert slack_blocks.problems(message["blocks"]) == []
         assert slack_blocks.live(message) == []
