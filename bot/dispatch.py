@@ -27,7 +27,7 @@ from bot.moderation import Moderation
 from bot.quota import Quota
 from bot.settings import Settings
 from engine.errors import EngineError, InputError
-from engine.types import ImageRequest
+from engine.types import ImageRequest, Rendition
 
 log = structlog.get_logger("bot.dispatch")
 
@@ -102,6 +102,16 @@ class Dispatcher:
         except Exception as error:  # noqa: BLE001  (the same boundary: a delivery that fails is answered, too)
             return self._explained(error, "deliver", delivery.job, messages.ENGLISH)
         return None
+
+    async def smaller(self, data: bytes, limit: int) -> Rendition:
+        """A finished picture for a platform that takes at most `limit` bytes, marked and signed like every other.
+
+        It has as few bytes as it gets where none are few enough.
+
+        Raises:
+            EngineError: it can't be made.
+        """
+        return await self._client.smaller(data, limit)
 
     async def redirect(self, job: str, reply_to: str) -> None:
         """Change what the adapter needs to answer a job after a restart; does without where it can't be written."""

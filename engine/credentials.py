@@ -2,7 +2,7 @@
 
 They say which program made the picture and that its digital source type is trainedAlgorithmicMedia (IPTC), and they are
 bound to every byte of the file, so that a change shows. Nothing in them names a person or a prompt. Signing is the last
-thing that happens to a file: whatever encodes it anew loses them.
+thing that happens to a file: whatever encodes it anew loses them, and has to be signed again.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import hashlib
 
 from engine.cache import Cache
 from engine.marks import Marks
-from engine.types import CacheCheck, CacheEntry, CacheStats, Verification
+from engine.types import CacheCheck, CacheEntry, CacheStats, Rendition, Verification
 
 
 class CacheDesk:
@@ -56,3 +56,7 @@ class CacheDesk:
         found = await asyncio.to_thread(self._marks.examine, data)
         made_here = await self._cache.holds(hashlib.sha256(data).hexdigest())
         return found.model_copy(update={"made_here": made_here})
+
+    async def smaller(self, data: bytes, limit: int) -> Rendition:
+        """Encode a finished picture in at most `limit` bytes, and sign it again."""
+        return await asyncio.to_thread(self._marks.smaller, data, limit)

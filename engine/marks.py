@@ -8,11 +8,14 @@ from typing import Any
 
 from PIL import Image
 
-from engine import credentials, provenance, watermark
+from engine import credentials, provenance, renditions, watermark
 from engine.credentials import Credentials
+from engine.errors import InputError
 from engine.settings import EngineSettings
-from engine.types import InvisibleMark, Verification, Watermark
+from engine.types import CredentialState, InvisibleMark, Rendition, Verification, Watermark
 
+SIGNED = frozenset({CredentialState.OWN, CredentialState.UNKNOWN_SIGNER})
+"""What a file of ours is read as; the second where the operator's certificate doesn't come with its root."""
 INVISIBLE_VERSION = "1"
 """Raised when `engine.invisible` draws the same mark differently; stated here, since a cache hit loads no numpy."""
 FOLDER = "credentials"
@@ -63,6 +66,28 @@ class Marks:
             marked = invisible.apply(marked, settings.installation_number)
         data = provenance.encode(marked, parameters if settings.parameters_in_file else None)
         return self._credentials.sign(data) if settings.content_credentials else data, missing
+
+    def smaller(self, data: bytes, limit: int) -> Rendition:
+        """A finished file in the best encoding of at most `limit` bytes, or in the smallest; signed like the first.
+
+        Both marks are in the picture itself and come along, the invisible one unless little of the picture is left.
+
+        Raises:
+            InputError: it is no whole picture, or one that nobody has signed where all of ours are.
+            CredentialsError: the new file can't be signed, so nothing may be delivered.
+        """
+        kind = provenance.media_type(data)
+        signed = self._settings.content_credentials
+        if kind is None or (signed and self._credentials.read(data, kind).state not in SIGNED):
+            raise InputError("Only a picture that was finished here can be made smaller.")
+        smallest = Rendition(data=data, media_type=kind)
+        for encoded, media_type in renditions.of(data):
+            file = self._credentials.sign(encoded, media_type) if signed else encoded
+            made = Rendition(data=file, media_type=media_type)
+            if len(made.data) <= limit:
+                return made
+            smallest = min(smallest, made, key=lambda rendition: len(rendition.data))
+        return smallest
 
     def examine(self, data: bytes) -> Verification:
         """What a stranger's file tells of its making.

@@ -10,9 +10,22 @@ from pathlib import Path
 import pytest
 
 from bot.clients.base import EngineClient
-from engine.errors import WeightsError
+from engine.errors import InputError, WeightsError
 from engine.settings import EngineSettings
-from engine.types import SCHEMA_VERSION, Cached, Cancelled, Event, Failed, Image, Layer, Order, Progress, Refused, Stage
+from engine.types import (
+    SCHEMA_VERSION,
+    Cached,
+    Cancelled,
+    CredentialState,
+    Event,
+    Failed,
+    Image,
+    Layer,
+    Order,
+    Progress,
+    Refused,
+    Stage,
+)
 from tests.contract import clients
 from tests.engine.ordering import order, request
 from tests.engine.scripted_pipeline import ScriptedPipeline
@@ -134,6 +147,18 @@ async def test_moderators_find_and_remove(client: EngineClient) -> None:
     assert await client.cache_delete("x:a", image.key) == 1
     assert await client.cache_purge("x:a", "x:1") == 1
     assert await client.cache_clear(None) == 0
+
+
+async def test_a_picture_is_made_smaller_and_signed_again(client: EngineClient) -> None:
+    (image,) = await endings(client, order(request()))
+    assert isinstance(image, Image)
+    made = await client.smaller(image.data, len(image.data) - 1)
+    assert len(made.data) < len(image.data)
+    found = (await client.verify(made.data)).credentials
+    assert found is not None
+    assert found.state is CredentialState.OWN
+    with pytest.raises(InputError):
+        await client.smaller(b"no picture", 100)
 
 
 async def test_it_closes_twice(client: EngineClient) -> None:

@@ -54,6 +54,46 @@ def test_encoded_anew_the_invisible_mark_is_left(marks: Marks, finished: bytes, 
     assert found.invisible_mark.number == 77
 
 
+@pytest.mark.parametrize("share", [3, 8, 20])
+def test_made_smaller_a_file_is_marked_and_signed_again(marks: Marks, finished: bytes, share: int) -> None:
+    made = marks.smaller(finished, len(finished) // share)
+    assert len(made.data) <= len(finished) // share
+    assert made.media_type in ("image/webp", "image/jpeg")
+    found = marks.examine(made.data)
+    assert found.intact
+    assert found.credentials is not None
+    assert found.credentials.state is CredentialState.OWN
+    assert found.credentials.source_type == "trainedAlgorithmicMedia"
+    if share < 20:  # of the last, a sixteenth of the picture is left
+        assert found.invisible_mark is not None
+        assert found.invisible_mark.number == 77
+
+
+def test_nothing_is_smaller_than_the_smallest(marks: Marks, finished: bytes) -> None:
+    made = marks.smaller(finished, 1)
+    found = marks.examine(made.data).credentials
+    assert found is not None
+    assert found.state is CredentialState.OWN
+
+
+@pytest.mark.parametrize("stranger", [b"", b"no picture", saved(scene(64), "PNG"), saved(scene(64), "JPEG")])
+def test_what_was_not_signed_here_is_not_signed(marks: Marks, stranger: bytes) -> None:
+    with pytest.raises(InputError, match="finished here"):
+        marks.smaller(stranger, 1000)
+
+
+def test_a_damaged_file_is_not_made_smaller(tmp_path: Path) -> None:
+    plain = Marks(EngineSettings(home=tmp_path, content_credentials=False))
+    data = plain.finish(scene(64), None, PARAMETERS)[0]
+    with pytest.raises(InputError, match="damaged"):
+        plain.smaller(data[:-20], 1000)
+    made = plain.smaller(data, len(data) // 2)
+    found = plain.examine(made.data)
+    assert found.credentials is not None
+    assert found.credentials.state is CredentialState.ABSENT
+    assert found.invisible_mark is not None
+
+
 def test_a_changed_text_shows(marks: Marks, finished: bytes) -> None:
     """Parameters with a new checksum of their chunk: whole by PNG's measure, and not by the signature's."""
     import zlib
