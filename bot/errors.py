@@ -58,8 +58,15 @@ class DatabaseError(BotError):
 
 
 class DeliveryError(BotError):
-    """The platform did not take the message."""
+    """The platform did not take the message.
 
-    def __init__(self, sentence: str, *, permanent: bool = False) -> None:
+    Args:
+        sentence: what the person sees.
+        permanent: it takes it neither now nor later.
+        away: it is down or can't be reached, so that nothing can be said to the person now, either.
+    """
+
+    def __init__(self, sentence: str, *, permanent: bool = False, away: bool = False) -> None:
         super().__init__(sentence)
         self.permanent = permanent
+        self.away = away

@@ -21,7 +21,7 @@ KEY_SHOWN = 32
 async def appeal(invocation: Invocation, context: Context) -> AsyncGenerator[Update, None]:
     """Ask the moderators to allow a prompt of one's own that was refused."""
     locale = invocation.requester.locale
-    values = _reason_last(arguments(invocation, "job", "number", "reason"))
+    values = _arguments(invocation)
     job = await own_job(invocation, context, required(values, "job", APPEAL, locale))
     index = picture_number(values, job, APPEAL, locale)
     asked = await context.appeals.ask(job, index, values.get("reason", ""), locale)
@@ -34,7 +34,7 @@ async def appeal(invocation: Invocation, context: Context) -> AsyncGenerator[Upd
 async def report(invocation: Invocation, context: Context) -> AsyncGenerator[Update, None]:
     """Tell the moderators of a picture."""
     locale = invocation.requester.locale
-    values = _reason_last(arguments(invocation, "job", "number", "reason"))
+    values = _arguments(invocation)
     job, index = await seen_picture(invocation, context, values, REPORT)
     reason = values.get("reason", "")
     fresh = await context.appeals.report(invocation.requester, job, index, reason)
@@ -45,10 +45,11 @@ async def report(invocation: Invocation, context: Context) -> AsyncGenerator[Upd
         yield _told(invocation, job, index, reason, context.community.log_channel)
 
 
-def _reason_last(values: dict[str, str]) -> dict[str, str]:
-    """`report JOB because …` leaves the number out."""
+def _arguments(invocation: Invocation) -> dict[str, str]:
+    """Job, number and reason; `report JOB because …` leaves the number out, where a form has a field for each."""
+    values = arguments(invocation, "job", "number", "reason")
     number = values.get("number")
-    if number is None or number.isdecimal():
+    if invocation.options is not None or number is None or number.isdecimal():
         return values
     reason = " ".join(part for part in (number, values.get("reason", "")) if part)
     return {"job": values["job"], "reason": reason}

@@ -11,7 +11,7 @@ from bot.chat import Invocation, Reply, Update
 from bot.grammar import render
 from bot.handlers.base import Context, arguments, required
 from bot.handlers.rules import limits
-from bot.handlers.seen import own_job
+from bot.handlers.seen import own_job, posted_job
 from bot.store.rows import JobRow
 from engine.types import ImageRequest
 
@@ -32,20 +32,32 @@ async def history(invocation: Invocation, context: Context) -> AsyncGenerator[Up
 
 
 async def show(invocation: Invocation, context: Context) -> AsyncGenerator[Update, None]:
-    """Show one job: its state, and the commands that give its pictures again."""
+    """Show one job: its state, and the commands that give its pictures again; to others, of pictures that they see."""
     locale = invocation.requester.locale
-    job = await own_job(invocation, context, required(arguments(invocation, "job"), "job", "/show JOB", locale))
+    given = required(arguments(invocation, "job"), "job", "/show JOB", locale)
+    if (posted := await posted_job(invocation, context, given)) is not None:
+        standing = [picture.index for picture in posted.pictures if picture.stands]
+        commands = [command for index, command in repeats(posted).items() if index in standing]
+        yield _shown(posted, len(standing), [], commands, {"job": posted.id, "commands": commands}, locale)
+        return
+    job = await own_job(invocation, context, given)
+    commands = list(repeats(job).values())
+    data = summary(job) | {"commands": commands}
+    yield _shown(job, len(job.asked), reasons(job, locale), commands, data, locale)
+
+
+def _shown(job: JobRow, pictures: int, why: list[str], commands: list[str], data: dict[str, Any], locale: str) -> Reply:
     head = messages.say(
         "shown.state",
         locale,
         job=job.id,
         state=messages.say(f"state.{job.state}", locale),
-        pictures=len(job.asked),
+        pictures=pictures,
         asked=moment(job.created),
     )
-    lines = [head, *(messages.say("shown.reason", locale, reason=reason) for reason in reasons(job, locale))]
-    lines += [messages.say("shown.command", locale, command=command) for command in repeats(job)]
-    yield Reply(text="\n".join(lines), data=summary(job) | {"commands": repeats(job)})
+    lines = [head, *(messages.say("shown.reason", locale, reason=reason) for reason in why)]
+    lines += [messages.say("shown.command", locale, command=command) for command in commands]
+    return Reply(text="\n".join(lines), data=data)
 
 
 async def cancel(invocation: Invocation, context: Context) -> AsyncGenerator[Update, None]:
@@ -89,8 +101,8 @@ def reasons(job: JobRow, locale: str) -> list[str]:
     return list(dict.fromkeys([*(error for error in errors if error), *refusals, *deletions]))
 
 
-def repeats(job: JobRow) -> list[str]:
-    """A command for each picture that brings it again.
+def repeats(job: JobRow) -> dict[int, str]:
+    """By the picture, from 0, a command that brings it again.
 
     One that was varied, enlarged or started from an image can't be written as text and is sent once more instead.
     """
@@ -100,11 +112,11 @@ def repeats(job: JobRow) -> list[str]:
         asked.model_copy(update={"seed": resolved.seed if seeds.get(index) is None else seeds[index]})
         for index, (asked, resolved) in enumerate(pairs)
     ]
-    return [
-        f"/send {job.id} {number}" if changed(request) else f"/imagine {render(request)}"
-        for number, request in enumerate(requests, 1)
-        if job.pictures[number - 1].deleted is None
-    ]
+    return {
+        index: f"/send {job.id} {index + 1}" if changed(request) else f"/imagine {render(request)}"
+        for index, request in enumerate(requests)
+        if job.pictures[index].deleted is None
+    }
 
 
 def changed(request: ImageRequest) -> bool:

@@ -8,7 +8,7 @@ from bot import messages
 from bot.chat import Invocation, Place, Requester, Role
 from bot.errors import BadInputError, NotAllowedError, NotFoundError
 from bot.handlers.base import Context, required
-from bot.store.rows import JobRow
+from bot.store.rows import JobRow, JobState
 
 
 def sees_pictures(job: JobRow, requester: Requester, place: Place, context: Context) -> bool:
@@ -45,6 +45,15 @@ async def seen_job(invocation: Invocation, context: Context, given: str) -> JobR
     if job is None or not sees_pictures(job, invocation.requester, invocation.place, context):
         raise NotFoundError(messages.say("input.unknown_job", invocation.requester.locale, given=messages.quote(given)))
     return job
+
+
+async def posted_job(invocation: Invocation, context: Context, given: str) -> JobRow | None:
+    """A job of somebody else's with pictures that are posted, or about to be, where the person sees them."""
+    job, who, where = await context.jobs.get(given), invocation.requester, invocation.place
+    if job is None or owns(job, who, where, context) or not sees_pictures(job, who, where, context):
+        return None
+    posted = job.state is JobState.DELIVERED or not job.state.ended
+    return job if posted and any(picture.stands for picture in job.pictures) else None
 
 
 async def own_job(invocation: Invocation, context: Context, given: str) -> JobRow:

@@ -31,8 +31,7 @@ async def _known(requester: Requester, place: Place, field: str, context: Contex
         case "style":
             return list(context.settings.styles)
         case "prompt":
-            jobs = await context.jobs.history(requester, place.scope, limit=LOOKED_THROUGH)
-            return [request.prompt for job in jobs for request in job.asked]
+            return await context.jobs.prompts(requester, place, limit=LOOKED_THROUGH)
         case "setting":
             return NAMES if context.role.reaches(Role.MODERATOR) else ()
     return OPTIONS[field].choices if field in OPTIONS else ()

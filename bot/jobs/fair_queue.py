@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 
 
@@ -28,6 +28,8 @@ class FairQueue:
         self._lines: dict[str, deque[Ticket]] = {}
         """People in the order of their turns; nobody in it has an empty line."""
         self._running: dict[str, Ticket] = {}
+        self._at_work: Counter[str] = Counter()
+        """Jobs at work by person."""
 
     @property
     def waiting(self) -> int:
@@ -41,7 +43,7 @@ class FairQueue:
 
     def of(self, person: str) -> int:
         """A person's jobs, waiting or at work."""
-        return len(self._lines.get(person, ())) + self._running_of(person)
+        return len(self._lines.get(person, ())) + self._at_work[person]
 
     def put(self, ticket: Ticket) -> None:
         """Join the line; a person who has nobody in it yet gets the last turn."""
@@ -52,9 +54,10 @@ class FairQueue:
         if len(self._running) >= self._workers:
             return None
         for person, line in self._lines.items():
-            if self._running_of(person) < self._running_per_person:
+            if self._at_work[person] < self._running_per_person:
                 ticket = line.popleft()
                 self._running[ticket.job] = ticket
+                self._at_work[person] += 1
                 del self._lines[person]
                 if line:
                     self._lines[person] = line
@@ -63,7 +66,10 @@ class FairQueue:
 
     def done(self, job: str) -> None:
         """A job that was taken is no longer at work."""
-        del self._running[job]
+        person = self._running.pop(job).person
+        self._at_work[person] -= 1
+        if not self._at_work[person]:
+            del self._at_work[person]
 
     def remove(self, job: str) -> bool:
         """Leave the line; False if the job isn't in it."""
@@ -89,6 +95,3 @@ class FairQueue:
             if line:
                 lines.append(line)
         return result
-
-    def _running_of(self, person: str) -> int:
-        return sum(ticket.person == person for ticket in self._running.values())

@@ -16,6 +16,9 @@ from bot.store.rows import JobState
 MAX_ATTEMPTS = 3
 BACKOFF_SECONDS = 2.0
 """Before the second attempt; each further one waits four times as long."""
+LONGEST_PAUSE = 60.0
+AWAY_SECONDS = 900.0
+"""For which attempts don't count while the platform is away: nobody could be told that a picture was given up."""
 
 Send = Callable[[Delivery], Awaitable[str]]
 """Sends a message, or finds the one that an earlier attempt sent; returns the platform's id of it."""
@@ -50,7 +53,7 @@ class Sender:
             self._busy.discard(this)
 
     async def _attempts(self, delivery: Delivery, send: Send, locale: str) -> JobState | None:
-        wait = BACKOFF_SECONDS
+        wait, begun, unheard = BACKOFF_SECONDS, self._clock.monotonic(), 0
         while True:
             attempt = await self._begin(delivery)
             if attempt is None:
@@ -62,7 +65,9 @@ class Sender:
                 if error.permanent:
                     await self._give_up(delivery, error)
                     raise
-                if attempt >= MAX_ATTEMPTS:
+                if error.away and self._clock.monotonic() - begun < AWAY_SECONDS:
+                    unheard += 1
+                elif attempt - unheard >= MAX_ATTEMPTS:
                     await self._give_up(delivery, error)
                     raise _undeliverable(delivery, attempt, locale) from error
             else:
@@ -70,7 +75,7 @@ class Sender:
                 log.info("delivered", part=delivery.part, message=message, attempt=attempt)
                 return await self._store.deliveries.arrived(delivery.job, delivery.part, message, now=now)
             await self._clock.sleep(wait)
-            wait *= 4
+            wait = min(4 * wait, LONGEST_PAUSE)
 
     async def _begin(self, delivery: Delivery) -> int | None:
         now = self._clock.now()

@@ -184,8 +184,7 @@ class Jobs:
         return Submitted(job=stored.id, duplicate=duplicate)
 
     def _judge_waiting(self, figures: Figures, locale: str) -> None:
-        limit = self._settings.waiting_per_person
-        if figures.waiting_of_person >= limit:
+        if figures.waiting_of_person >= (limit := self._settings.waiting_per_person):
             raise LimitError(messages.say("limit.waiting_person", locale, limit=limit))
         if figures.waiting >= self._settings.waiting:
             raise LimitError(messages.say("limit.waiting_all", locale))
@@ -350,6 +349,10 @@ class Jobs:
     ) -> tuple[JobRow, ...]:
         """The person's jobs, the latest first; `scope` None is everywhere."""
         return await self._store.jobs.history(requester.key, scope, limit=limit, offset=offset)
+
+    async def prompts(self, requester: Requester, place: Place, *, limit: int) -> tuple[str, ...]:
+        """What the person asked for in this community, the latest first, in so many jobs."""
+        return await self._store.jobs.prompts(requester.key, place, limit=limit)
 
     async def overview(self, scope: str | None, *, since: float) -> Overview:
         """Sums over jobs since a moment, seconds since 1970; `scope` None is everywhere."""

@@ -21,6 +21,10 @@ BACKOFF_SECONDS = 2.0
 """Before the second attempt; the third waits four times as long."""
 STOP_SECONDS = 4.0
 """How long `stop` waits for the engine to let go."""
+LONG_LINE = 50
+"""Jobs in a line of which more are told only now and then that they have moved: each move concerns them all."""
+TELL_SECONDS = 0.5
+"""Between two tellings of a long line."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -36,6 +40,8 @@ class Workshop:
         self._resting: dict[str, asyncio.Task[None]] = {}
         """Jobs that wait for their next attempt."""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._telling: asyncio.TimerHandle | None = None
+        """Set while a long line waits to be told."""
         self._open = False
         self._stopped = False
 
@@ -60,6 +66,8 @@ class Workshop:
     async def stop(self) -> None:
         """Let go of everything; watchers end without a last word, since their jobs go on after the next start."""
         self._open, self._stopped = False, True
+        if self._telling is not None:
+            self._telling.cancel()
         tasks = [*self._tasks, *self._resting.values()]
         for task in tasks:
             task.cancel()
@@ -110,7 +118,16 @@ class Workshop:
             self._announce()
 
     def _announce(self) -> None:
-        """Tell those whose place in the line has changed."""
+        """Tell those whose place in the line has changed: at once, or all of a long line together in a moment."""
+        if self._telling is not None:
+            return
+        if self._queue.waiting > LONG_LINE:
+            self._telling = asyncio.get_running_loop().call_later(TELL_SECONDS, self._tell)
+        else:
+            self._tell()
+
+    def _tell(self) -> None:
+        self._telling = None
         running = sum(ticket.pictures for ticket in self._queue.running)
         for job, ahead in self._queue.ahead().items():
             live = self._lives[job]

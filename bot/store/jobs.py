@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
+from bot.chat import Place
 from bot.clock import utc_day
 from bot.store.codec import job_columns, load, load_all, picture_columns
 from bot.store.costs import write_cost
@@ -53,6 +55,16 @@ class JobTable:
                 *(person, scope, scope, limit, offset),
             )
             return await load_all(transaction, jobs)
+
+    async def prompts(self, person: str, place: Place, *, limit: int) -> tuple[str, ...]:
+        """What a person asked for in a place's community, the latest first, of so many jobs; one read, however many."""
+        async with self._database.snapshot() as transaction:
+            jobs = await transaction.run(
+                """SELECT asked FROM jobs WHERE person = ? AND platform = ? AND workspace = ?
+                   ORDER BY created DESC, rowid DESC LIMIT ?""",
+                *(person, place.platform, place.workspace, limit),
+            )
+        return tuple(str(request["prompt"]) for job in jobs for request in json.loads(job["asked"]))
 
     async def redirect(self, job: str, reply_to: str) -> None:
         """Change what the adapter needs to answer after a restart."""

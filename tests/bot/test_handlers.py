@@ -93,8 +93,22 @@ async def test_show_says_why_a_job_failed(app: App, engine: ScriptedEngine) -> N
     assert "withheld it (gore)" in refused.text
 
 
-async def test_show_keeps_jobs_from_strangers(app: App) -> None:
-    job = (await drawn(app, "a cat")).job
+async def test_show_tells_others_of_the_pictures_that_they_see(app: App, engine: ScriptedEngine) -> None:
+    engine.endings["a sin"] = lambda index: Refused(index=index, layer=Layer.IMAGE, categories=("gore",))
+    updates = await ask(app.dispatcher, invocation("batch", "a cat --seed 7\na sin\na dog --seed 8"))
+    job = next(update.job for update in updates if isinstance(update, Delivery))
+    shown = await reply(app, "show", job, who=BOB)
+    assert shown.data["commands"] == ["/imagine a cat --seed 7", "/imagine a dog --seed 8"]
+    assert "sin" not in shown.text
+    assert "gore" not in shown.text
+    assert "a sin" in (await reply(app, "show", job)).text
+
+
+async def test_show_keeps_jobs_from_strangers(app: App, engine: ScriptedEngine) -> None:
+    engine.endings["a sin"] = lambda index: Refused(index=index, layer=Layer.IMAGE, categories=("gore",))
+    await ask(app.dispatcher, invocation("imagine", "a sin"))
+    assert "somebody else's" in (await complaint(app, "show", engine.orders[0].job, who=BOB)).text
+    job = (await drawn(app, "a cat --private")).job
     assert (await complaint(app, "show", job, who=BOB)).text == f"Job {job} is somebody else's."
     assert "no job" in (await complaint(app, "show", job, who=BOB, place=ELSEWHERE)).text
     assert "no job" in (await complaint(app, "show", job, who=MODERATOR, place=ELSEWHERE)).text

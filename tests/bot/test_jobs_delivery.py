@@ -11,6 +11,7 @@ from bot.chat import Delivery
 from bot.errors import DeliveryError, NotFoundError
 from bot.jobs import JobState
 from bot.jobs.ids import nonce
+from bot.jobs.sending import AWAY_SECONDS, LONGEST_PAUSE
 from engine.types import Failed
 from tests.bot.workbench import ANN, HOME, Bench, Platform, working
 
@@ -95,6 +96,25 @@ async def test_the_third_failure_is_the_last_and_the_person_is_told(tmp_path: Pa
         assert len(platform.calls) == 3
         # The pictures were drawn and are in the cache, so they count.
         assert await bench.used() == 1
+
+
+async def test_while_the_platform_is_away_attempts_do_not_count(tmp_path: Path) -> None:
+    platform = Platform(faults=[DeliveryError("No answer.", away=True)] * 8 + [DeliveryError("Busy.")] * 2)
+    async with working(tmp_path) as bench:
+        (delivery,) = await drawn(bench, "a")
+        await bench.jobs.deliver(delivery, platform.send)
+        assert bench.clock.slept == [2.0, 8.0, 32.0] + [60.0] * 7
+        assert await bench.state(delivery.job) is JobState.DELIVERED
+
+
+async def test_a_platform_that_stays_away_is_given_up(tmp_path: Path) -> None:
+    platform = Platform(faults=[DeliveryError("No answer.", away=True)] * 99)
+    async with working(tmp_path) as bench:
+        (delivery,) = await drawn(bench, "a")
+        with pytest.raises(DeliveryError, match="could not be sent"):
+            await bench.jobs.deliver(delivery, platform.send)
+        assert AWAY_SECONDS <= sum(bench.clock.slept) < AWAY_SECONDS + 4 * LONGEST_PAUSE
+        assert await bench.state(delivery.job) is JobState.DEAD
 
 
 async def test_a_lasting_failure_is_not_tried_again_and_stops_the_drawing(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.chat import Delivery, Queued, Requester, Update
+from bot.chat import Delivery, Queued, Requester, Update, Working
 from bot.errors import LimitError, NotFoundError
 from bot.jobs import JobState
 from bot.jobs.pace import Course, Pace
@@ -97,6 +97,21 @@ class TestLine:
             positions = [_position(update) async for update in watching if isinstance(update, Queued)]
         assert positions == [0]
 
+    async def test_a_long_line_is_told_in_a_moment_and_not_at_every_move(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setattr("bot.jobs.workshop.LONG_LINE", 3)
+        monkeypatch.setattr("bot.jobs.workshop.TELL_SECONDS", 0.0)
+        async with working(tmp_path, workers=1) as bench:
+            bench.engine.gate.clear()
+            people = [Requester(platform="discord", id=f"p{number}") for number in range(12)]
+            jobs = [(await bench.submit("a", who=who)).job for who in people]
+            await bench.engine.begun.wait()
+            watching = [bench.jobs.watch(job) for job in jobs[1:]]
+            assert [_position(await anext(updates)) for updates in watching] == list(range(11))
+            for updates in watching:
+                await updates.aclose()
+
     async def test_the_waiting_time_follows_the_last_jobs(self, tmp_path: Path) -> None:
         async with working(tmp_path, workers=1) as bench:
             bench.engine.gate.clear()
@@ -154,6 +169,14 @@ def test_the_course_of_a_job_tells_what_is_left() -> None:
 def _position(update: Update) -> int:
     assert isinstance(update, Queued)
     return update.position
+
+
+async def test_a_picture_to_be_covered_has_no_preview(tmp_path: Path) -> None:
+    async with working(tmp_path) as bench:
+        bench.engine.preview = b"\xff\xd8\xff"
+        for spoiler, shown in ((False, bench.engine.preview), (True, None)):
+            updates = await bench.follow((await bench.submit("a", spoiler=spoiler, seed=spoiler)).job)
+            assert {update.preview for update in updates if isinstance(update, Working)} == {shown}
 
 
 async def test_pictures_that_nobody_waits_for_are_not_kept_in_memory(tmp_path: Path) -> None:

@@ -36,6 +36,10 @@ def test_a_person_at_their_limit_is_passed_over_and_keeps_their_turn() -> None:
     assert queue.take() == ticket("c1", "c")
     queue.done("a1")
     assert queue.take() == ticket("a2", "a")
+    queue.done("a2")
+    queue.done("c1")
+    assert [queue.of(person) for person in "abc"] == [0, 1, 0]
+    assert not queue._at_work, "whoever has nothing at work is forgotten"
 
 
 def test_positions_count_pictures() -> None:
