@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bot import messages
-from bot.chat import Invocation
+from bot.chat import Attachment, Invocation
 from bot.clients import images
 from bot.errors import BadInputError
 from bot.grammar import MAX_TEXT, OPTIONS
@@ -30,7 +30,15 @@ def prompts_of(invocation: Invocation) -> list[str]:
         return []
     if len(invocation.attachments) > 1:
         raise BadInputError(messages.say("attachment.one_text", locale, count=len(invocation.attachments)))
-    file = invocation.attachments[0]
+    return prompts_in(invocation.attachments[0], locale)
+
+
+def prompts_in(file: Attachment, locale: str) -> list[str]:
+    """The lines of a text file.
+
+    Raises:
+        BadInputError: it is no text, or too long.
+    """
     name = messages.quote(file.name)
     if len(file.data) > MAX_BYTES:
         raise BadInputError(messages.say("attachment.text_size", locale, name=name, limit=MAX_TEXT))

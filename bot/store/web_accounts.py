@@ -64,6 +64,24 @@ class WebAccountTable:
         async with self._database.transaction() as transaction:
             return bool(await transaction.run("DELETE FROM web_accounts WHERE name = ? RETURNING name", name))
 
+    async def of_session(self, name: str, session: str) -> WebAccount | None:
+        """The account of that name, unless this session of it was signed out."""
+        async with self._database.snapshot() as transaction:
+            row = await transaction.one(
+                """SELECT * FROM web_accounts WHERE name = ?
+                   AND NOT EXISTS (SELECT 1 FROM web_sign_outs WHERE session = ?)""",
+                *(name, session),
+            )
+            return None if row is None else _account(row)
+
+    async def sign_out(self, session: str, *, now: float, until: float) -> None:
+        """Remember that a session has ended, and forget those that would have expired by now."""
+        async with self._database.transaction() as transaction:
+            await transaction.run("DELETE FROM web_sign_outs WHERE until < ?", now)
+            await transaction.run(
+                "INSERT INTO web_sign_outs (session, until) VALUES (?, ?) ON CONFLICT DO NOTHING", session, until
+            )
+
     async def secret(self, name: str, proposed: str) -> str:
         """The secret of that name; the proposed one from now on if there was none."""
         async with self._database.transaction() as transaction:
@@ -94,6 +112,14 @@ class WebAccountTable:
                 *(address, day, pictures),
             )
             return True
+
+    async def refund_guest(self, address: str, day: str, pictures: int) -> None:
+        """Give pictures back to a guest's address that were counted to it and not drawn."""
+        async with self._database.transaction() as transaction:
+            await transaction.run(
+                "UPDATE web_guests SET pictures = MAX(0, pictures - ?) WHERE address = ? AND day = ?",
+                *(pictures, address, day),
+            )
 
 
 def _account(row: sqlite3.Row) -> WebAccount:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import re
 import secrets
@@ -20,6 +21,13 @@ BLOCKS = "article dd details div dl dt figcaption figure h2 h3 header li p pre s
 INLINE = "a button img input label progress span summary"
 SHOWN_TAGS = frozenset(f"{BLOCKS} {INLINE}".split())
 VIEW = ("notices", "progress", "pictures")
+FILES = {"batch_file": "batch-file", "start_image": "start-image"}
+
+
+def chosen(path: str, name: str = "a.txt") -> dict[str, Any]:
+    """The value of a file field, as Gradio's page sends it."""
+    meta = {"_type": "gradio.FileData"}
+    return {"path": path, "url": f"/gradio_api/file={path}", "orig_name": name, "size": 9, "meta": meta}
 
 
 class Reader(HTMLParser):
@@ -85,6 +93,7 @@ class WebPerson:
             assert answer.status == 200, answer.status
             self.config = await answer.json()
         await self.trigger(self.listener("load"), [])
+        await self.until(lambda: "head" in self.views)
 
     async def close(self) -> None:
         """Close the page."""
@@ -113,10 +122,20 @@ class WebPerson:
         listener = self.listener("click", "draw")
         starts = {c["id"]: c["props"].get("value") for c in self.config["components"]}
         named = {c["id"]: c["props"].get("elem_id") for c in self.config["components"]}
-        filled = {"prompt": prompt, "lines": lines} | {f"field-{name}": value for name, value in fields.items()}
+        filled: dict[str, object] = {"prompt": prompt, "lines": lines}
+        filled |= {FILES.get(name, f"field-{name}"): value for name, value in fields.items()}
         data = [filled.get(named.get(number) or "", starts[number]) for number in listener["inputs"]]
         data[0] = event or secrets.token_hex(8)
         await self.trigger(listener, data)
+
+    async def choose(self, name: str, data: bytes) -> dict[str, Any]:
+        """Choose a file in a field; returns what the field holds from then on."""
+        form = aiohttp.FormData()
+        form.add_field("files", io.BytesIO(data), filename=name)
+        async with self.session.post("/gradio_api/upload?upload_id=x", data=form) as answer:
+            assert answer.status == 200, answer.status
+            (path,) = await answer.json()
+        return chosen(path, name)
 
     async def press(self, part: str, *values: object, **data: object) -> None:
         """Press a button within a part of the page."""
@@ -129,18 +148,22 @@ class WebPerson:
     async def trigger(self, listener: dict[str, Any], data: list[Any], event: object = None) -> None:
         """What the browser sends for an event; its answer is read beside everything else."""
         session_hash = secrets.token_hex(5)
+        assert await self.send(listener, data, event, session_hash=session_hash) == 200
+        task = asyncio.create_task(self._read(session_hash, listener))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def send(self, listener: dict[str, Any], data: list[Any], event: object = None, **body: Any) -> int:
+        """Send an event, and nothing more; returns the answer's status."""
         body = {
             "data": data,
             "event_data": event,
             "fn_index": listener["id"],
-            "session_hash": session_hash,
+            "session_hash": "page1",
             "trigger_id": listener["targets"][0][0],
-        }
+        } | body
         async with self.session.post("/gradio_api/queue/join", json=body) as answer:
-            assert answer.status == 200, await answer.text()
-        task = asyncio.create_task(self._read(session_hash, listener))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+            return answer.status
 
     async def _read(self, session_hash: str, listener: dict[str, Any]) -> None:
         parts = [self._part(number) for number in listener["outputs"]]

@@ -14,9 +14,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bot import messages
 from bot.adapters.base import Answers
-from bot.adapters.web.desk import WebSurface
 from bot.adapters.web.people import PLATFORM, People
-from bot.adapters.web.server import application
+from bot.adapters.web.server import application, own_hosts, public_hosts
 from bot.adapters.web.site import Site
 from bot.dispatch import Dispatcher
 from bot.errors import SettingsError
@@ -26,6 +25,8 @@ from engine.types import EngineInfo
 
 STOP_SECONDS = 1.0
 """How long open answers may take to end when the page stops."""
+PROXIES = ["127.0.0.1", "::1"]
+"""Whose word on where a request comes from is taken, where there is a public address."""
 
 
 class Web:
@@ -54,14 +55,17 @@ class Web:
             SettingsError: the port is taken, or the address isn't this machine's.
         """
         with self._listening() as listener:
-            async with serving(self._settings, dispatcher, hasher=self._hasher) as app:
+            hosts = own_hosts(self._settings)
+            async with serving(self._settings, dispatcher, hosts=hosts, hasher=self._hasher) as app:
                 config = uvicorn.Config(
                     app,
                     lifespan="off",
                     log_config=None,
                     access_log=False,
                     server_header=False,
+                    ws="none",
                     proxy_headers=self._settings.web_url is not None,
+                    forwarded_allow_ips=PROXIES,
                     timeout_graceful_shutdown=int(STOP_SECONDS),
                 )
                 await _until_cancelled(_Server(config), listener)
@@ -102,7 +106,7 @@ async def _until_cancelled(server: _Server, listener: socket.socket) -> None:
 
 @asynccontextmanager
 async def serving(
-    settings: Settings, dispatcher: Dispatcher, *, hasher: PasswordHasher | None = None
+    settings: Settings, dispatcher: Dispatcher, *, hosts: frozenset[str] | None, hasher: PasswordHasher | None = None
 ) -> AsyncIterator[FastAPI]:
     """The application and everything that it stands on, for as long as the body runs."""
     async with AsyncExitStack() as stack:
@@ -110,9 +114,9 @@ async def serving(
         people = People(store.web_accounts, hasher=hasher)
         answers = await stack.enter_async_context(Answers(dispatcher))
         site = Site(dispatcher, answers, people, settings)
-        await answers.resume(PLATFORM, lambda job: WebSurface.again(site.desks, job))
+        await site.resume()
         info = await site.info()
-        app = await asyncio.to_thread(asyncio.run, _built(site, info, await people.secret()))
+        app = await asyncio.to_thread(asyncio.run, _built(site, info, await people.secret(), hosts))
         await stack.enter_async_context(app.router.lifespan_context(app))
         try:
             yield app
@@ -120,9 +124,9 @@ async def serving(
             app.state.close()
 
 
-async def _built(site: Site, info: EngineInfo, secret: str) -> FastAPI:
+async def _built(site: Site, info: EngineInfo, secret: str, hosts: frozenset[str] | None) -> FastAPI:
     """The application, made where an event loop runs: without one, Gradio opens some and never closes them."""
-    return application(site, info, secret)
+    return application(site, info, secret, hosts)
 
 
 def gradio_app(settings: Settings, start: Callable[[], AbstractAsyncContextManager[Dispatcher]]) -> ASGIApp:
@@ -152,7 +156,8 @@ class _Mounted:
     async def _live(self, receive: Receive, send: Send) -> None:
         """Start and stop as the server says."""
         await receive()
-        async with self._start() as dispatcher, serving(self._settings, dispatcher) as app:
+        hosts = public_hosts(self._settings)
+        async with self._start() as dispatcher, serving(self._settings, dispatcher, hosts=hosts) as app:
             self._app = app
             await send({"type": "lifespan.startup.complete"})
             await receive()

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from bot import messages
 from bot.adapters.web import html
 from bot.adapters.web.site import LISTENER, Site, visitor_of
+from bot.adapters.web.uploads import file_field
 from bot.adapters.web.words import Words
 from bot.errors import BotError
 from bot.messages import say
@@ -27,9 +28,8 @@ class CheckTab:
         self._site = site
         with gr.Row(elem_classes="ez-columns"):
             with gr.Column(scale=0, min_width=400):
-                self._file = gr.File(
+                self._file = file_field(
                     label=words("verify_file"),
-                    type="binary",
                     height=180,
                     elem_id="verify-file",
                     file_types=[".png", ".jpg", ".jpeg", ".webp"],
@@ -39,17 +39,20 @@ class CheckTab:
                 self.found = gr.HTML(elem_id="verification", apply_default_css=False)
         self._file.change(self.check, self._file, self.found, **LISTENER)
 
-    async def check(self, file: bytes | None, request: gr.Request) -> str:
+    async def check(self, file: str | None, request: gr.Request) -> str:
         """Read the file."""
         if file is None:
             return ""
         visitor = visitor_of(request)
+        locale = visitor.requester.locale
         try:
+            data = self._site.content(visitor, file)
             gallery = await self._site.dispatcher.gallery(visitor.requester, visitor.place)
-            found = await gallery.verify(file)
+            async with self._site.turns.turn(f"{visitor.payer} verify", locale):
+                found = await gallery.verify(data)
         except (BotError, EngineError) as error:
             return f'<div class="ez-notice ez-wrong" role="alert"><p>{html.esc(error.sentence)}</p></div>'
-        return verification(found, visitor.requester.locale)
+        return verification(found, locale)
 
 
 def verification(found: Verification, locale: str) -> str:

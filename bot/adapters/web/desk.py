@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections import OrderedDict
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -21,14 +22,16 @@ from bot.chat import (
     Update,
     Working,
 )
-from bot.jobs import Recovered
 
 MAX_DESKS = 2_000
 """People whose pages are kept; the one who was away longest goes first."""
 MAX_CARDS = 40
 """Jobs on one page."""
 MAX_NOTICES = 6
+MAX_FOLLOWERS = 8
+"""Open pages of one person that are kept up to date."""
 PACE_SECONDS = 0.2
+FORGET = "forget-me"
 Notable = Reply | Notice | Refusal | Failure
 
 
@@ -56,13 +59,15 @@ class Card:
 
 
 class Desk:
-    """One person's page. Whoever looks at it waits for `changed`."""
+    """One person's page. Whoever looks at it `follow`s it."""
 
     def __init__(self) -> None:
         self.cards: OrderedDict[str, Card] = OrderedDict()
         self.notices: list[tuple[int, Notable]] = []
         """Answers without a picture, each with a number of its own."""
         self.version = 0
+        self._name = secrets.token_hex(4)
+        self._followers: OrderedDict[str, Follower] = OrderedDict()
         self._open = 0
         self._said = 0
         self._changed = asyncio.Event()
@@ -72,12 +77,32 @@ class Desk:
         """Whether an answer is being given."""
         return self._open > 0
 
-    async def changed(self, since: int) -> int:
-        """Wait until there is a version above `since`, and return it."""
-        while self.version <= since:
-            event = self._changed
-            await event.wait()
-        return self.version
+    @property
+    def stamp(self) -> str:
+        """Names what stands on it now; a desk of another process has other stamps."""
+        return f"{self._name}-{self.version}"
+
+    def follow(self, page: str) -> Follower:
+        """Keep an open page up to date, instead of whatever did so for the same page before."""
+        follower = self._followers[page] = Follower(self)
+        self._followers.move_to_end(page)
+        while len(self._followers) > MAX_FOLLOWERS:
+            self._followers.popitem(last=False)
+        self._wake()
+        return follower
+
+    def leave(self, page: str, follower: Follower) -> None:
+        """A page needs no more."""
+        if self.is_followed_by(follower):
+            del self._followers[page]
+
+    def is_followed_by(self, follower: Follower) -> bool:
+        """Whether no later one has taken its place."""
+        return follower in self._followers.values()
+
+    async def wait(self) -> None:
+        """Wait for something to happen."""
+        await self._changed.wait()
 
     def put(self, update: Update) -> None:
         """Take in anything but a delivery."""
@@ -117,18 +142,20 @@ class Desk:
             self.notices = []
             self._tell()
 
-    def following(self, updates: AsyncGenerator[Update, None]) -> AsyncGenerator[Update, None]:
-        """The same updates; from now on and while they last, the page is busy."""
+    def answering(self, command: str, updates: AsyncGenerator[Update, None]) -> AsyncGenerator[Update, None]:
+        """The updates that answer a command; from now on and while they last, the page is busy."""
         self._open += 1
-        return self._followed(updates)
+        return self._answering(command.casefold(), updates)
 
-    async def _followed(self, updates: AsyncGenerator[Update, None]) -> AsyncGenerator[Update, None]:
+    async def _answering(self, command: str, updates: AsyncGenerator[Update, None]) -> AsyncGenerator[Update, None]:
         job: str | None = None
         try:
             async with aclosing(updates):
                 async for update in updates:
                     if isinstance(update, Queued | Working | Delivery | Stopped):
                         job = update.job
+                    elif command == FORGET and isinstance(update, Reply) and not update.confirm:
+                        self.cards.clear()
                     yield update
         finally:
             self._open -= 1
@@ -167,8 +194,24 @@ class Desk:
 
     def _tell(self) -> None:
         self.version += 1
+        self._wake()
+
+    def _wake(self) -> None:
         event, self._changed = self._changed, asyncio.Event()
         event.set()
+
+
+class Follower:
+    """Somebody who looks at a desk."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def changed(self, since: int) -> bool:
+        """Wait until there is a version above `since`; False if another follower has taken this one's place."""
+        while self._desk.version <= since and self._desk.is_followed_by(self):
+            await self._desk.wait()
+        return self._desk.is_followed_by(self)
 
 
 class Desks:
@@ -177,13 +220,19 @@ class Desks:
     def __init__(self) -> None:
         self._desks: OrderedDict[str, Desk] = OrderedDict()
 
+    def stamp(self, person: str) -> str:
+        """Names what stands on a person's page now; nothing if they have none yet."""
+        desk = self._desks.get(person)
+        return desk.stamp if desk else ""
+
     def of(self, person: str) -> Desk:
         """This person's page."""
         desk = self._desks.setdefault(person, Desk())
         self._desks.move_to_end(person)
-        for other in list(self._desks)[: max(0, len(self._desks) - MAX_DESKS)]:
-            if not self._desks[other].busy:
-                self._desks.pop(other)
+        if len(self._desks) > MAX_DESKS:
+            for other in list(self._desks)[: len(self._desks) - MAX_DESKS]:
+                if not self._desks[other].busy:
+                    self._desks.pop(other)
         return desk
 
 
@@ -207,8 +256,3 @@ class WebSurface:
     async def find(self, delivery: Delivery) -> str | None:  # noqa: ARG002  (the protocol's)
         """Nothing to look for: a picture that is put on the page twice is there once."""
         return None
-
-    @classmethod
-    def again(cls, desks: Desks, job: Recovered) -> WebSurface:
-        """For a job of an earlier process."""
-        return cls(desks.of(job.requester.key))

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from bot import messages
+from bot import grammar, messages
 from bot.adapters.web import html
 from bot.adapters.web.album import figures
 from bot.adapters.web.form import Form
@@ -17,7 +17,8 @@ from bot.adapters.web.people import Visitor
 from bot.adapters.web.site import LISTENER, PRESS, Site, once, pressed, visitor_of
 from bot.adapters.web.words import Words
 from bot.chat import Attachment, Failure
-from bot.errors import BotError, LimitError
+from bot.errors import BadInputError, BotError
+from bot.handlers.files import prompts_in
 from bot.messages import say
 from engine.errors import EngineError
 from engine.types import EngineInfo
@@ -25,8 +26,10 @@ from engine.types import EngineInfo
 EARLIER_JOBS = 8
 """Shown below what this page has brought."""
 ON_PICTURE = frozenset({"reroll", "vary", "upscale", "send", "delete", "report", "appeal"})
-MAKES_PICTURES = frozenset({"imagine", "batch", "reroll", "vary", "upscale"})
+MAKES_PICTURES = frozenset({"imagine", "reroll", "vary", "upscale", "send"})
+"""One, which is counted to a guest's address; a picture that is sent again may have to be drawn again."""
 DRAW = (files("bot") / "adapters" / "web" / "static" / "draw.js").read_text("utf-8")
+WATCH = (files("bot") / "adapters" / "web" / "static" / "watch.js").read_text("utf-8")
 
 
 class DrawTab:
@@ -43,37 +46,53 @@ class DrawTab:
                     gr.HTML(elem_id=name, js_on_load=PRESS, apply_default_css=False)
                     for name in ("notices", "progress", "pictures")
                 )
-        self._view = [self.notices, self.progress, self.pictures]
+        self._seen = gr.HTML(elem_id="seen", js_on_load=WATCH, apply_default_css=False)
+        self.view = [self.notices, self.progress, self.pictures, self._seen]
         self._listen()
 
     def _listen(self) -> None:
         form, fields = self.form, list(self.form.fields.values())
         inputs = [self._event, form.prompt, form.lines, form.file, form.image, *fields]
-        gr.on([form.draw.click, form.prompt.submit], self.draw, inputs, self._view, js=DRAW, **LISTENER)
-        for part in self._view:
-            part.press(self.press, None, self._view, **LISTENER)
+        gr.on([form.draw.click, form.prompt.submit], self.draw, inputs, self.view, js=DRAW, **LISTENER)
+        self._seen.again(self.again, None, self.view, **LISTENER)
+        for part in (self.notices, self.progress, self.pictures):
+            part.press(self.press, None, self.view, **LISTENER)
             part.fill(self.fill, None, [form.prompt, *fields], **LISTENER)
         mark = list(form.mark.values())
         once_more: dict[str, Any] = {**LISTENER, "trigger_mode": "always_last"}
         gr.on([field.change for field in mark], self.look, mark, form.look, **once_more)
         form.fields["model"].change(form.for_model, form.fields["model"], form.adapted, **LISTENER)
 
-    async def follow(self, visitor: Visitor) -> AsyncGenerator[tuple[Any, ...], None]:
-        """What stands on the person's page, until nothing is going on any more."""
-        async for values in once(self._follow(visitor)):
+    async def follow(self, request: gr.Request) -> AsyncGenerator[tuple[Any, ...], None]:
+        """What stands on the person's page, until nothing is going on or the page is followed anew."""
+        async for values in once(self._follow(visitor_of(request), request.session_hash or "")):
             yield values
+        # Gradio repeats an event's last values when it ends; another event may have shown later ones by then.
+        yield tuple(gr.skip() for _ in self.view)
 
-    async def _follow(self, visitor: Visitor) -> AsyncGenerator[tuple[str, str, str], None]:
+    async def _follow(self, visitor: Visitor, page: str) -> AsyncGenerator[tuple[Any, ...], None]:
         desk, locale = self._site.desk(visitor), visitor.requester.locale
-        earlier = await self._earlier(visitor)
-        seen = 0
-        while True:
-            seen, busy = desk.version, desk.busy
-            fresh = [figure for job, figure in earlier if job not in desk.cards]
-            yield html.notices(desk, locale), html.progress(desk, locale), html.pictures(desk, fresh, locale)
-            if not busy:
-                return
-            await desk.changed(seen)
+        follower = desk.follow(page)
+        try:
+            earlier = await self._earlier(visitor)
+            while True:
+                seen, stamp, busy = desk.version, desk.stamp, desk.busy
+                fresh = [figure for job, figure in earlier if job not in desk.cards]
+                yield (
+                    html.notices(desk, locale),
+                    html.progress(desk, locale),
+                    html.pictures(desk, fresh, locale),
+                    html.stamped(stamp),
+                )
+                if not busy or not await follower.changed(seen):
+                    return
+        finally:
+            desk.leave(page, follower)
+
+    async def again(self, request: gr.Request) -> AsyncGenerator[tuple[Any, ...], None]:
+        """The page was cut off while something changed."""
+        async for view in self.follow(request):
+            yield view
 
     async def draw(
         self,
@@ -81,8 +100,8 @@ class DrawTab:
         event: str,
         prompt: str,
         lines: str,
-        file: bytes | None,
-        image: bytes | None,
+        file: str | None,
+        image: str | None,
         *values: Any,  # noqa: ANN401
     ) -> AsyncGenerator[tuple[Any, ...], None]:
         """The button was pressed."""
@@ -90,43 +109,50 @@ class DrawTab:
         desk = self._site.desk(visitor)
         desk.clear_notices()
         try:
-            await self._order(visitor, event, prompt or "", _batch_text(lines, file), image, values)
+            texts = (lines or "", _text_of(self._site.chosen(visitor, file), visitor.requester.locale))
+            batch = "\n".join(text for text in texts if text.strip())
+            await self._order(visitor, event, prompt or "", batch, self._site.chosen(visitor, image), values)
         except (BotError, EngineError) as error:
             desk.put(Failure(job=None, index=None, input=True, text=error.sentence))
-        async for view in self.follow(visitor):
+        async for view in self.follow(request):
             yield view
 
     async def _order(
-        self, visitor: Visitor, event: str, prompt: str, lines: str, image: bytes | None, values: Sequence[Any]
+        self, visitor: Visitor, event: str, prompt: str, lines: str, image: Attachment | None, values: Sequence[Any]
     ) -> None:
         """Read the form as a command."""
         words = prompt.strip()
         if words.startswith("/") and len(words) > 1:
             command, _, text = words[1:].partition(" ")
-            await self._charge(visitor, command, text)
-            self._site.give(visitor, command, text.strip(), event=event)
+            await self._give(visitor, command, text.strip(), event=event)
             return
         options = self.form.options(values)
         if not words and lines.strip():
-            text = self.form.batch(options, lines)
-            await self._charge(visitor, "batch", text)
-            self._site.give(visitor, "batch", text, event=event)
+            await self._give(visitor, "batch", self.form.batch(options, lines), event=event)
             return
-        await self._charge(visitor, "imagine", "")
-        attached = (Attachment(name="image", media_type="image/png", data=image),) if image else ()
-        self._site.give(visitor, "imagine", prompt, options=options, attachments=attached, event=event)
+        attached = (image,) if image else ()
+        await self._give(visitor, "imagine", prompt, options=options, attachments=attached, event=event)
 
-    async def _charge(self, visitor: Visitor, command: str, text: str) -> None:
-        """Count a guest's pictures to their address.
+    async def _give(self, visitor: Visitor, command: str, text: str, *, event: str, **more: Any) -> None:  # noqa: ANN401
+        """Give a command; a guest's pictures are counted to their address before.
 
         Raises:
             LimitError: these would be too many.
         """
-        if not visitor.is_guest or command not in MAKES_PICTURES:
-            return
-        pictures = max(1, len([line for line in text.splitlines() if line.strip()])) if command == "batch" else 1
-        limit, locale = self._site.settings.web_guest_pictures, visitor.requester.locale
-        await self._site.people.charge_guest(visitor.address, pictures, limit, locale)
+        reserved = self._pictures(command.casefold(), text) if visitor.is_guest else 0
+        if reserved:
+            limit, locale = self._site.settings.web_guest_pictures, visitor.requester.locale
+            await self._site.people.charge_guest(visitor.address, reserved, limit, locale)
+        self._site.give(visitor, command, text, event=event, reserved=reserved, **more)
+
+    def _pictures(self, command: str, text: str) -> int:
+        """How many pictures a command asks for, if it is one that does."""
+        if command != "batch":
+            return int(command in MAKES_PICTURES)
+        try:
+            return len(grammar.parse_batch(text, self._site.settings.batch_limit))
+        except BadInputError:
+            return 0  # it will be answered with what is wrong
 
     async def press(self, event: gr.EventData, request: gr.Request) -> AsyncGenerator[tuple[Any, ...], None]:
         """A button under a picture, or of an answer."""
@@ -135,11 +161,10 @@ class DrawTab:
         desk.clear_notices()
         command, text = _command(said)
         try:
-            await self._charge(visitor, command, text)
-            self._site.give(visitor, command, text, event=said.get("event", ""))
-        except LimitError as error:
+            await self._give(visitor, command, text, event=said.get("event", ""))
+        except BotError as error:
             desk.put(Failure(job=None, index=None, input=True, text=error.sentence))
-        async for view in self.follow(visitor):
+        async for view in self.follow(request):
             yield view
 
     async def fill(self, event: gr.EventData, request: gr.Request) -> list[Any]:
@@ -162,7 +187,8 @@ class DrawTab:
         visitor = visitor_of(request)
         locale = visitor.requester.locale
         try:
-            marked = await self._marked(visitor, values)
+            async with self._site.turns.turn(f"{visitor.payer} look", locale):
+                marked = await self._marked(visitor, values)
         except (BotError, EngineError) as error:
             return f'<p class="ez-hint ez-wrong" role="alert">{html.esc(error.sentence)}</p>'
         if marked is None:
@@ -203,10 +229,13 @@ class DrawTab:
         ]
 
 
-def _batch_text(lines: str, file: bytes | None) -> str:
-    """The prompts that were typed, then those of the file."""
-    read = (file or b"")[:60_000].decode("utf-8", "replace").removeprefix("\ufeff")
-    return "\n".join(part for part in (lines or "", read) if part.strip())
+def _text_of(file: Attachment | None, locale: str) -> str:
+    """The prompts in a file.
+
+    Raises:
+        BadInputError: it is no text, or too long.
+    """
+    return "\n".join(prompts_in(file, locale)) if file else ""
 
 
 def _command(said: dict[str, str]) -> tuple[str, str]:

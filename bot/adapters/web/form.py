@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from bot import grammar
+from bot.adapters.web.uploads import file_field
 from bot.adapters.web.words import Words
 from bot.grammar import OPTIONS, Option
 from bot.grammar.options import Given
@@ -86,7 +87,7 @@ class Form:
                 elem_id="lines",
                 max_length=BATCH_FILE_BYTES,
             )
-            self.file = gr.File(label=words("batch_file"), file_types=[".txt"], type="binary", height=110)
+            self.file = file_field(label=words("batch_file"), file_types=[".txt"], height=110, elem_id="batch-file")
 
     @property
     def mark(self) -> dict[str, gr.components.Component]:
@@ -239,11 +240,11 @@ class Form:
         return (min(low, start), max(high, start)) if isinstance(start, int | float) else (low, high)
 
     def _image_field(self) -> gr.File:
-        return gr.File(
+        return file_field(
             label=self._words("image"),
             file_types=["image"],
-            type="binary",
             height=110,
+            elem_id="start-image",
             visible=self._settings.image_input,
         )
 

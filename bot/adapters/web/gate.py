@@ -1,8 +1,9 @@
-"""What stands before every request: which paths there are, who asks, from where, and how much they may send.
+"""What stands before every request: which paths there are, who asks, from where, how much they may send, and how often.
 
 Gradio brings many routes that this page doesn't need; only those listed here are answered. Requests that change
 something must come from the page itself (Origin and Sec-Fetch-Site, which a browser sets and a page can't), and the
-cookie is SameSite=Lax beside that. The content security policy keeps the page from asking anybody but this server.
+cookie is SameSite=Lax beside that. Events are read and written anew before Gradio sees them (`events`). The content
+security policy keeps the page from asking anybody but this server.
 """
 
 from __future__ import annotations
@@ -10,28 +11,40 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
+import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bot import messages
+from bot.adapters.web import events
+from bot.adapters.web.pace import Pace
 from bot.adapters.web.people import Visitor
+from bot.adapters.web.uploads import MAX_UPLOAD
+from bot.errors import BadInputError, BotError
+
+log = structlog.get_logger("bot.adapters.web")
 
 VISITOR = "easel.visitor"
 """Where the request's scope holds who asks."""
 SIGN_IN = "/sign-in"
+JOIN, DATA, UPLOAD = "/gradio_api/queue/join", "/gradio_api/queue/data", "/gradio_api/upload"
 PUBLIC = frozenset({SIGN_IN, "/easel.css", "/favicon.ico"})
 SAFE = frozenset({"GET", "HEAD"})
-OURS = frozenset({"/", SIGN_IN, "/sign-out", "/easel.css", "/favicon.ico"})
+OURS = frozenset({"/", SIGN_IN, "/sign-out", "/seen", "/easel.css", "/favicon.ico", JOIN, DATA, UPLOAD})
+FIXED = re.compile(r"/(?:assets|static)(?:/(?!\.+(?:/|\Z))[\w.@ -]+)+")
+"""Gradio's own scripts, styles and fonts: the same for everybody, and nothing of anybody's."""
 GRADIO = re.compile(
-    r"""/(?: config/? | theme\.css | assets/[\w.@/-]+ | static/[\w.@ /-]+
-      | gradio_api/(?: queue/(?:join|data) | heartbeat/\w+ | cancel | reset/? | upload | upload_progress
-                     | startup-events | theme\.css )
+    r"""/(?: config/? | theme\.css | gradio_api/(?: app_id | startup-events | theme\.css )
       | pictures/[0-9a-z]{1,32}/[0-9]{1,2}/(?:small|file) | entries/[0-9a-f]{64} )""",
     re.VERBOSE,
 )
+ASKS = re.compile(r"/pictures/.*|/gradio_api/queue/data")
+"""Where what follows a `?` is read; elsewhere Gradio would take pages and links from it that aren't there."""
+COSTS = {JOIN: 1, UPLOAD: 5}
+"""What a request counts as against a person's pace; others count nothing."""
 MAX_JSON = 512 * 1024
 """Bytes of a request that is no upload: the largest batch with room to spare."""
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -49,6 +62,7 @@ HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 """Gradio's page evaluates its templates and writes styles into its elements, hence the three `unsafe` words."""
+ONLY_TLS = {"Strict-Transport-Security": "max-age=31536000"}
 
 
 class Recognise(Protocol):
@@ -61,53 +75,103 @@ class Recognise(Protocol):
 class Gate:
     """ASGI middleware, inside the one that reads the session's cookie."""
 
-    def __init__(self, app: ASGIApp, *, recognise: Recognise, hosts: frozenset[str] | None, max_upload: int) -> None:
+    def __init__(
+        self, app: ASGIApp, *, recognise: Recognise, hosts: frozenset[str] | None, secure: bool = False
+    ) -> None:
         """Stand before an application.
 
         Args:
             app: what is behind the gate.
             recognise: tells who asks.
             hosts: names under which the page may be asked for; None is any.
-            max_upload: bytes of an uploaded file.
+            secure: whether people reach it by TLS alone.
         """
         self._app = app
         self._recognise = recognise
         self._hosts = hosts
-        self._max_upload = max_upload
+        self._headers = HEADERS | (ONLY_TLS if secure else {})
+        self._pages = events.Pages()
+        self._pace = Pace()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let through, or answer."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
+        path = scope["path"]
+        receive, send = _bounded(receive, _limit(path)), self._with_headers(send, path)
         answer = PlainTextResponse("", 404) if scope["type"] != "http" else await self._judge(scope)
-        send = _with_headers(send, scope["path"])
+        if answer is None and path == JOIN:
+            answer, receive = await self._screened(scope, receive)
         if answer is not None:
             await answer(scope, receive, send)
             return
-        limit = self._max_upload + MAX_JSON if scope["path"] == "/gradio_api/upload" else MAX_JSON
-        await self._app(scope, _bounded(receive, limit), send)
+        if not ASKS.fullmatch(path):
+            scope["query_string"] = b""
+        await self._app(scope, receive, send)
 
     async def _judge(self, scope: Scope) -> Response | None:
         """The answer to a request that goes no further."""
-        headers, path, method = Headers(scope=scope), scope["path"], scope["method"]
+        headers, path = Headers(scope=scope), scope["path"]
         if not self._is_our_host(headers):
             return PlainTextResponse("", 421)
+        if FIXED.fullmatch(path) and scope["method"] in SAFE:
+            return None
         if path not in OURS and not GRADIO.fullmatch(path):
             return PlainTextResponse("", 404)
-        if method not in SAFE and not _is_same_origin(headers):
+        if scope["method"] not in SAFE and not _is_same_origin(headers):
             return PlainTextResponse("", 403)
-        if _length(headers) > (self._max_upload + MAX_JSON if path == "/gradio_api/upload" else MAX_JSON):
+        if _length(headers) > _limit(path):
             return PlainTextResponse("", 413)
-        visitor = await self._recognise(scope["session"], locale_of(headers), (scope["client"] or ("",))[0])
+        return await self._judge_person(scope, headers)
+
+    async def _judge_person(self, scope: Scope, headers: Headers) -> Response | None:
+        """The same, by who asks."""
+        path = scope["path"]
+        try:
+            visitor = await self._recognise(scope["session"], locale_of(headers), (scope["client"] or ("",))[0])
+        except BotError as error:
+            log.exception("nobody can be recognised")
+            return PlainTextResponse(error.sentence, 503)
         scope[VISITOR] = visitor
-        if visitor is None and path not in PUBLIC and not path.startswith(("/assets/", "/static/")):
+        if visitor is None:
+            if path in PUBLIC:
+                return None
             return RedirectResponse(SIGN_IN, 303) if path == "/" else PlainTextResponse("", 401)
+        if path in COSTS and not self._pace.allows(visitor.payer, COSTS[path]):
+            return PlainTextResponse("", 429, {"Retry-After": "10"})
+        if path == DATA and not self._pages.holds(_page(scope), visitor.requester.key):
+            return PlainTextResponse("", 404)
         return None
+
+    async def _screened(self, scope: Scope, receive: Receive) -> tuple[Response | None, Receive]:
+        """An event as Gradio is to see it, or the answer to one that it isn't to see."""
+        try:
+            event = events.happening(await _body(receive))
+        except BadInputError:
+            return PlainTextResponse("", 400), receive
+        if not self._pages.take(event.session_hash, scope[VISITOR].requester.key):
+            return PlainTextResponse("", 403), receive
+        return None, _replayed(events.written(event), receive)
 
     def _is_our_host(self, headers: Headers) -> bool:
         """Whether the page was asked for by a name of its own: others point a name of theirs at 127.0.0.1."""
-        return self._hosts is None or urlsplit(f"//{headers.get('host', '')}").hostname in self._hosts
+        return self._hosts is None or _hostname(headers.get("host", "")) in self._hosts
+
+    def _with_headers(self, send: Send, path: str) -> Callable[[Message], Awaitable[None]]:
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name in [name for name in headers if name.startswith("access-control-")]:
+                    del headers[name]
+                headers.update(self._headers)
+                if FIXED.fullmatch(path):
+                    headers["Cache-Control"] = "public, max-age=31536000, immutable"
+                elif "cache-control" not in headers:
+                    headers["Cache-Control"] = "no-store"
+            await send(message)
+
+        return sending
 
 
 def locale_of(headers: Headers) -> str:
@@ -123,12 +187,29 @@ def _is_same_origin(headers: Headers) -> bool:
     if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         return False
     origin = headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == headers.get("host")
+    return origin is None or origin.partition("://")[2] == headers.get("host")
+
+
+def _hostname(host: str) -> str | None:
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:
+        return None
+
+
+def _page(scope: Scope) -> str:
+    """The key of the page whose events a browser wants to read."""
+    query: bytes = scope["query_string"]
+    return parse_qs(query.decode("latin-1")).get("session_hash", [""])[-1]
+
+
+def _limit(path: str) -> int:
+    return MAX_UPLOAD + MAX_JSON if path == UPLOAD else MAX_JSON
 
 
 def _length(headers: Headers) -> int:
     given = headers.get("content-length", "0")
-    return int(given) if given.isdecimal() else 0
+    return int(given[:15]) if given.isdecimal() else 0
 
 
 def _bounded(receive: Receive, limit: int) -> Receive:
@@ -144,17 +225,31 @@ def _bounded(receive: Receive, limit: int) -> Receive:
     return bounded
 
 
-def _with_headers(send: Send, path: str) -> Callable[[Message], Awaitable[None]]:
-    async def sending(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            for name in [name for name in headers if name.startswith("access-control-")]:
-                del headers[name]
-            headers.update(HEADERS)
-            if path.startswith(("/assets/", "/static/")):
-                headers["Cache-Control"] = "public, max-age=31536000, immutable"
-            elif "cache-control" not in headers:
-                headers["Cache-Control"] = "no-store"
-        await send(message)
+async def _body(receive: Receive) -> bytes:
+    """All of a body.
 
-    return sending
+    Raises:
+        BadInputError: it breaks off.
+    """
+    parts: list[bytes] = []
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise BadInputError("a request that breaks off")
+        parts.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """This body, then whatever else comes."""
+    given = False
+
+    async def replayed() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replayed

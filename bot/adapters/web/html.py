@@ -87,6 +87,11 @@ def _working(work: Working, pictures: int, locale: str) -> str:
     return f'<div class="ez-working">{look}<div>{line}{bar}</div></div>'
 
 
+def stamped(stamp: str) -> str:
+    """The stamp of what is shown, for the page to compare."""
+    return f'<span hidden data-seen="{esc(stamp)}"></span>'
+
+
 def pictures(desk: Desk, earlier: Iterable[str], locale: str) -> str:
     """The gallery: what this page has brought, the latest first, then `earlier` figures; a word where there is none."""
     known = [figure for card in reversed(desk.cards.values()) for figure in _ended(card, locale)]

@@ -31,15 +31,13 @@ QUEUE: dict[str, float | None] = {
 }
 """Events that wait (more are told to try again) and are answered at once (an open page of somebody who draws holds
 one), events between two reports, seconds between two looks for work."""
-UPLOADS_SECONDS = 600
-"""After which uploaded files are removed."""
+SESSIONS = 300
+"""Pages whose fields Gradio remembers, some 150 kB each; one that is forgotten begins again with the form's own."""
 
 
 def build(site: Site, info: EngineInfo, words: Words) -> gr.Blocks:
     """Make the page. Slow (about a second): not for the event loop."""
-    with gr.Blocks(
-        title="Easel", analytics_enabled=False, fill_width=True, delete_cache=(UPLOADS_SECONDS, UPLOADS_SECONDS)
-    ) as blocks:
+    with gr.Blocks(title="Easel", analytics_enabled=False, fill_width=True) as blocks:
         head = gr.HTML(elem_id="head", js_on_load="", apply_default_css=False)
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab(words("tab_draw"), id="draw", elem_id="panel-draw"):
@@ -57,11 +55,11 @@ def build(site: Site, info: EngineInfo, words: Words) -> gr.Blocks:
             visitor = visitor_of(request)
             top, role = await _head(site, visitor)
             first: tuple[Any, ...] = (top, gr.update(visible=role.reaches(Role.MODERATOR)))
-            async for view in draw.follow(visitor):
+            async for view in draw.follow(request):
                 yield (*first, *view)
                 first = (gr.skip(), gr.skip())
 
-        blocks.load(opened, None, [head, moderators, draw.notices, draw.progress, draw.pictures], **LISTENER)
+        blocks.load(opened, None, [head, moderators, *draw.view], **LISTENER)
     _settle(blocks)
     return blocks
 
@@ -75,6 +73,7 @@ def _settle(blocks: gr.Blocks) -> None:
         AttributeError: this version of Gradio has no such knob any more.
     """
     blocks.api_open = False
+    blocks.state_session_capacity = SESSIONS
     queue = blocks._queue  # noqa: SLF001  (the knobs are environment variables otherwise, or none)
     for name, value in QUEUE.items():
         getattr(queue, name)

@@ -8,6 +8,7 @@ import hmac
 import re
 import secrets
 import time
+import unicodedata
 from collections import OrderedDict
 from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address
@@ -41,6 +42,8 @@ REMEMBERED = 10_000
 """Accounts and addresses whose failures are counted at once."""
 HASHING_AT_ONCE = 2
 """Each takes 64 MiB."""
+SESSION_SECONDS = 14 * 86_400
+"""From signing in until the password is asked for again."""
 
 
 class Visitor(Value):
@@ -55,6 +58,11 @@ class Visitor(Value):
     def is_guest(self) -> bool:
         """Whether they have no account."""
         return self.place.workspace == GUESTS
+
+    @property
+    def payer(self) -> str:
+        """Whom requests are counted to: the account, or a guest's network, since guests are as many as they like."""
+        return f"{GUEST_PREFIX}{network(self.address)}" if self.is_guest else self.requester.key
 
 
 def member(account: WebAccount, locale: str, address: str = "") -> Visitor:
@@ -129,6 +137,7 @@ class People:
         self._failures = Failures()
         self._hashing = asyncio.Semaphore(HASHING_AT_ONCE)
         self._nobody: str | None = None
+        self._secret: str | None = None
 
     async def add(self, name: str, password: str, role: Role) -> WebAccount:
         """Make an account.
@@ -136,7 +145,7 @@ class People:
         Raises:
             BadInputError: the name is taken or unsuitable, or the password too short or too long.
         """
-        known = name.strip().casefold()
+        known = _known(name)
         if not NAME.fullmatch(known) or known.startswith(GUEST_PREFIX):
             raise BadInputError(messages.say("web_account.bad_name", given=messages.quote(name)))
         hashed = await self._hash(checked(password))
@@ -153,7 +162,7 @@ class People:
             NotFoundError: there is no such account.
         """
         hashed = await self._hash(checked(password))
-        if not await self._table.set_password(name.casefold(), hashed, _new_version()):
+        if not await self._table.set_password(_known(name), hashed, _new_version()):
             raise NotFoundError(messages.say("web_account.unknown", name=messages.quote(name)))
 
     async def remove(self, name: str) -> None:
@@ -162,7 +171,7 @@ class People:
         Raises:
             NotFoundError: there is none.
         """
-        if not await self._table.remove(name.casefold()):
+        if not await self._table.remove(_known(name)):
             raise NotFoundError(messages.say("web_account.unknown", name=messages.quote(name)))
 
     async def all(self) -> tuple[WebAccount, ...]:
@@ -176,29 +185,36 @@ class People:
             LimitError: too many sign-ins have failed.
             BadInputError: name or password is wrong; the sentence doesn't say which.
         """
-        known = name.strip().casefold()[:64]
-        if wait := self._failures.wait(known, address):
+        known, here = _known(name)[:64], network(address)
+        if wait := self._failures.wait(known, here):
             raise LimitError(
                 messages.say("web_account.too_many_tries", locale, duration=messages.duration(wait, locale))
             )
         # Counted before the hash is compared, so that many tries at once are no way around the limit.
-        self._failures.note(known, address)
+        self._failures.note(known, here)
         account = await self._table.get(known) if NAME.fullmatch(known) else None
         given = password[: MAX_PASSWORD + 1]
         if not await self._matches(account.password if account else await self._hash_of_nobody(), given) or not account:
             raise BadInputError(messages.say("web_account.wrong", locale))
-        self._failures.forget(known, address)
+        self._failures.forget(known, here)
         await self._renew(account, given)
         return account
 
-    async def of_session(self, name: str, version: str) -> WebAccount | None:
-        """The account of a session, unless it or its password has changed since."""
-        account = await self._table.get(name)
+    async def of_session(self, name: str, version: str, session: str) -> WebAccount | None:
+        """The account of a session, unless that was signed out or the account or its password has changed since."""
+        account = await self._table.of_session(name, session)
         return account if account and hmac.compare_digest(account.version, version) else None
+
+    async def sign_out(self, session: str) -> None:
+        """End a session for every copy of its cookie."""
+        now = self._clock()
+        await self._table.sign_out(session, now=now, until=now + SESSION_SECONDS)
 
     async def secret(self) -> str:
         """What cookies are signed with: the same after a restart."""
-        return await self._table.secret("session", secrets.token_urlsafe(32))
+        if self._secret is None:
+            self._secret = await self._table.secret("session", secrets.token_urlsafe(32))
+        return self._secret
 
     async def charge_guest(self, address: str, pictures: int, limit: int, locale: str) -> None:
         """Count pictures to a guest's address.
@@ -206,9 +222,17 @@ class People:
         Raises:
             LimitError: that would be more than the day's.
         """
-        hashed = hashlib.blake2b(network(address).encode(), key=(await self.secret()).encode()[:64], digest_size=16)
-        if not await self._table.charge_guest(hashed.hexdigest(), utc_day(self._clock()), pictures, limit):
+        if not await self._table.charge_guest(await self._keyed(address), utc_day(self._clock()), pictures, limit):
             raise LimitError(messages.say("web_account.guest_limit", locale, limit=limit))
+
+    async def refund_guest(self, address: str, pictures: int) -> None:
+        """Give pictures back that were counted to a guest's address, but never became a job."""
+        await self._table.refund_guest(await self._keyed(address), utc_day(self._clock()), pictures)
+
+    async def _keyed(self, address: str) -> str:
+        """A keyed hash of the network that an address stands for: nobody's address is written down."""
+        key = (await self.secret()).encode()[:64]
+        return hashlib.blake2b(network(address).encode(), key=key, digest_size=16).hexdigest()
 
     async def _renew(self, account: WebAccount, password: str) -> None:
         """Hash with today's parameters what was hashed with weaker ones."""
@@ -217,12 +241,12 @@ class People:
 
     async def _hash(self, password: str) -> str:
         async with self._hashing:
-            return await asyncio.to_thread(self._hasher.hash, password.encode("utf-8", "surrogatepass"))
+            return await asyncio.to_thread(self._hasher.hash, _encoded(password))
 
     async def _matches(self, hashed: str, password: str) -> bool:
         async with self._hashing:
             try:
-                return await asyncio.to_thread(self._hasher.verify, hashed, password.encode("utf-8", "surrogatepass"))
+                return await asyncio.to_thread(self._hasher.verify, hashed, _encoded(password))
             except (VerificationError, InvalidHashError):
                 return False
 
@@ -252,6 +276,16 @@ def network(address: str) -> str:
     if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is None:
         return str(IPv6Address(int(parsed) >> 64 << 64))
     return str(getattr(parsed, "ipv4_mapped", None) or parsed)
+
+
+def _known(name: str) -> str:
+    """An account's name as it is stored."""
+    return name.strip().casefold()
+
+
+def _encoded(password: str) -> bytes:
+    """What is hashed: the same letters are the same bytes, whichever way a keyboard composes them."""
+    return unicodedata.normalize("NFKC", password).encode("utf-8", "surrogatepass")
 
 
 def _new_version() -> str:

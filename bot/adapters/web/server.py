@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from functools import partial
 from importlib.resources import files
 from string import Template
@@ -12,18 +13,27 @@ from urllib.parse import urlsplit
 
 import gradio as gr
 from fastapi import FastAPI
+from starlette.datastructures import UploadFile
 from starlette.middleware.sessions import SessionMiddleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import (
+    FileResponse,
+    HTMLResponse,
+    JSONResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+)
 
-from bot.adapters.web.gate import LOOPBACK, VISITOR, Gate, locale_of
+from bot.adapters.web import uploads
+from bot.adapters.web.gate import LOOPBACK, SIGN_IN, UPLOAD, VISITOR, Gate, locale_of
 from bot.adapters.web.html import esc
 from bot.adapters.web.page import build
-from bot.adapters.web.people import People, Visitor, guest, member
+from bot.adapters.web.people import SESSION_SECONDS, People, Visitor, guest, member
 from bot.adapters.web.site import Site
 from bot.adapters.web.theme import STYLE, theme
 from bot.adapters.web.words import Words
-from bot.errors import BotError, UserError
+from bot.errors import BotError, LimitError, UserError
 from bot.messages import say
 from bot.settings import Settings
 from engine.errors import EngineError
@@ -31,22 +41,22 @@ from engine.types import EngineInfo
 
 STATIC = files("bot") / "adapters" / "web" / "static"
 COOKIE = "easel_session"
-SESSION_SECONDS = 14 * 86_400
-MAX_UPLOAD = 20 * 1024**2
-"""Bytes of an uploaded file."""
 MAX_FORM = 4_096
+FORM = Template((STATIC / "sign_in.html").read_text("utf-8"))
 FOREVER = {"Cache-Control": "private, max-age=86400"}
 
 
-def application(site: Site, info: EngineInfo, secret: str) -> FastAPI:
-    """Everything that is served. Slow (about a second): not for the event loop."""
+def application(site: Site, info: EngineInfo, secret: str, hosts: frozenset[str] | None) -> FastAPI:
+    """Everything that is served, to whoever asks for one of these hosts. Slow (a second): not for the event loop."""
     settings = site.settings
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     routes = Routes(site)
     for path, endpoint, method in (
-        ("/sign-in", routes.sign_in_page, "GET"),
-        ("/sign-in", routes.sign_in, "POST"),
+        (SIGN_IN, routes.sign_in_page, "GET"),
+        (SIGN_IN, routes.sign_in, "POST"),
         ("/sign-out", routes.sign_out, "POST"),
+        (UPLOAD, routes.upload, "POST"),
+        ("/seen", routes.seen, "GET"),
         ("/pictures/{job}/{number:int}/{kind}", routes.picture, "GET"),
         ("/entries/{key}", routes.entry, "GET"),
         ("/easel.css", routes.style, "GET"),
@@ -63,7 +73,7 @@ def application(site: Site, info: EngineInfo, secret: str) -> FastAPI:
         auth_dependency=_name,
         allowed_paths=[],
         show_error=False,
-        max_file_size=MAX_UPLOAD,
+        max_file_size=uploads.MAX_UPLOAD,
         ssr_mode=False,
         pwa=False,
         mcp_server=False,
@@ -74,12 +84,13 @@ def application(site: Site, info: EngineInfo, secret: str) -> FastAPI:
         theme=theme(),
         css=STYLE,
     )
-    app.add_middleware(Gate, recognise=routes.recognise, hosts=hosts(settings), max_upload=MAX_UPLOAD)
     secure = (settings.web_url or "").startswith("https:")
+    app.add_middleware(Gate, recognise=routes.recognise, hosts=hosts, secure=secure)
     app.add_middleware(
         SessionMiddleware,
         secret_key=secret,
-        session_cookie=COOKIE,
+        # A browser takes a cookie of this prefix from the page itself alone, never from a neighbour's subdomain.
+        session_cookie=f"__Host-{COOKIE}" if secure else COOKIE,
         max_age=SESSION_SECONDS,
         same_site="lax",
         https_only=secure,
@@ -87,12 +98,26 @@ def application(site: Site, info: EngineInfo, secret: str) -> FastAPI:
     return app
 
 
-def hosts(settings: Settings) -> frozenset[str] | None:
-    """Names that the page answers to; None is any, where it listens to the network without a public address."""
-    named = urlsplit(settings.web_url).hostname if settings.web_url else None
+def own_hosts(settings: Settings) -> frozenset[str] | None:
+    """Names that the page answers to where it listens by itself; None is any, on a network without a public address."""
+    named = public_hosts(settings)
     if named is None and settings.web_host not in LOOPBACK:
         return None
-    return LOOPBACK | {name for name in (named, settings.web_host) if name}
+    return LOOPBACK | {settings.web_host} | (named or frozenset())
+
+
+def public_hosts(settings: Settings) -> frozenset[str] | None:
+    """The name in its public address; None, any, if it has none."""
+    named = urlsplit(settings.web_url).hostname if settings.web_url else None
+    return frozenset({named}) if named else None
+
+
+def _named(session: Mapping[str, Any]) -> tuple[str, str, str] | None:
+    """Account, version and number of a session that somebody signed in to."""
+    name, version, number = (session.get(key) for key in ("name", "version", "session"))
+    if isinstance(name, str) and isinstance(version, str) and isinstance(number, str):
+        return name, version, number
+    return None
 
 
 def _name(request: Request) -> str | None:
@@ -113,9 +138,9 @@ class Routes:
 
     async def recognise(self, session: MutableMapping[str, Any], locale: str, address: str) -> Visitor | None:
         """Who a session belongs to; a guest gets a token of their own."""
-        name, version = session.get("name"), session.get("version")
-        if isinstance(name, str) and isinstance(version, str):
-            account = await self._people.of_session(name, version)
+        named = _named(session)
+        if named is not None:
+            account = await self._people.of_session(*named)
             if account is not None:
                 return member(account, locale, address)
             session.clear()
@@ -141,18 +166,43 @@ class Routes:
         address = request.client.host if request.client else ""
         try:
             account = await self._people.sign_in(name, password, address, locale)
+        except LimitError as error:
+            return self._form(locale, wrong=error.sentence, name=name, status=429)
         except UserError as error:
             return self._form(locale, wrong=error.sentence, name=name, status=401)
         except BotError as error:
             return self._form(locale, wrong=error.sentence, name=name, status=503)
         request.session.clear()
-        request.session.update(name=account.name, version=account.version)
+        request.session.update(name=account.name, version=account.version, session=secrets.token_hex(16))
         return RedirectResponse("/", 303)
 
     async def sign_out(self, request: Request) -> Response:
-        """Forget the session."""
+        """Forget the session, here and in whatever copy of the cookie there is."""
+        named = _named(request.session)
+        try:
+            if named is not None:
+                await self._people.sign_out(named[-1])
+        except BotError as error:
+            return PlainTextResponse(error.sentence, 503)
         request.session.clear()
-        return RedirectResponse("/" if self._site.settings.web_guests else "/sign-in", 303)
+        # The next person at this browser is to find no pictures in its cache.
+        gone = {"Clear-Site-Data": '"cache"'}
+        return RedirectResponse("/" if self._site.settings.web_guests else SIGN_IN, 303, headers=gone)
+
+    async def upload(self, request: Request) -> Response:
+        """Take a file in; what the page says of it from now on is its name."""
+        visitor: Visitor = request.scope[VISITOR]
+        async with request.form(max_files=1, max_fields=0) as form:
+            file = form.get("files")
+            if not isinstance(file, UploadFile) or (file.size or 0) > uploads.MAX_UPLOAD:
+                return PlainTextResponse("", 413 if isinstance(file, UploadFile) else 400)
+            name = self._site.uploads.keep(visitor.requester.key, file.filename or "", await file.read())
+        asyncio.get_running_loop().call_later(uploads.SECONDS, self._site.uploads.forget_old)
+        return JSONResponse([name])
+
+    async def seen(self, request: Request) -> Response:
+        """What the person's page would show by now, for a page that may have been cut off."""
+        return PlainTextResponse(self._site.stamp(request.scope[VISITOR]))
 
     async def picture(self, request: Request) -> Response:
         """A picture of a job: the file as it was delivered, or a small copy."""
@@ -196,7 +246,6 @@ class Routes:
         return FileResponse(str(STATIC / "icon.svg"), media_type="image/svg+xml")
 
     def _form(self, locale: str, wrong: str = "", name: str = "", status: int = 200) -> Response:
-        page = Template((STATIC / "sign_in.html").read_text("utf-8"))
         said = f'<p class="ez-notice ez-wrong" role="alert">{esc(wrong)}</p>' if wrong else ""
         values = {key: esc(say(f"web.{key}", locale)) for key in ("sign_in", "name", "password", "sign_in_hint")}
-        return HTMLResponse(page.substitute(values, locale=esc(locale), wrong=said, given=esc(name[:64])), status)
+        return HTMLResponse(FORM.substitute(values, locale=esc(locale), wrong=said, given=esc(name[:64])), status)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 
-from bot.adapters.web.desk import MAX_CARDS, MAX_NOTICES, Desk, Desks, WebSurface
+from bot.adapters.web.desk import MAX_CARDS, MAX_FOLLOWERS, MAX_NOTICES, Desk, Desks, WebSurface
 from bot.chat import Failure, Queued, Removed, Reply, Stopped, Update, Working
 from engine.types import Progress, Stage
 from tests.bot.adapters.web.test_html import delivery, picture
@@ -68,16 +68,54 @@ def test_a_page_never_grows_beyond_its_bounds() -> None:
 
 async def test_whoever_looks_is_told_of_every_change() -> None:
     desk = Desk()
-    waiting = asyncio.create_task(desk.changed(desk.version))
+    follower = desk.follow("page")
+    waiting = asyncio.create_task(follower.changed(desk.version))
     await asyncio.sleep(0)
+    before = desk.stamp
     desk.put(queued("j0"))
-    assert await waiting == desk.version
-    assert await desk.changed(0) == desk.version
+    assert await waiting
+    assert await follower.changed(0)
+    assert desk.stamp != before
+    desk.leave("page", follower)
+    assert not await follower.changed(desk.version)
+
+
+async def test_an_open_page_is_followed_once_and_not_too_many_are() -> None:
+    desk = Desk()
+    first = desk.follow("page")
+    waiting = asyncio.create_task(first.changed(desk.version))
+    await asyncio.sleep(0)
+    second = desk.follow("page")
+    assert not await waiting, "the later event shows the same"
+    desk.leave("page", first)
+    assert desk.is_followed_by(second), "the earlier one took only itself away"
+    others = [desk.follow(f"page {number}") for number in range(MAX_FOLLOWERS)]
+    assert not desk.is_followed_by(second)
+    assert all(desk.is_followed_by(other) for other in others)
+
+
+def test_two_processes_never_give_the_same_stamp() -> None:
+    desks = Desks()
+    assert desks.stamp("web:ada") == ""
+    assert desks.of("web:ada").stamp == desks.stamp("web:ada")
+    assert desks.stamp("web:ada") != Desks().of("web:ada").stamp
 
 
 async def test_the_page_is_busy_until_the_answer_has_ended() -> None:
     desk = Desk()
-    followed = desk.following(updates(queued("j0"), Failure(job="j0", index=None, text="No.")))
+    followed = desk.answering("imagine", updates(queued("j0"), Failure(job="j0", index=None, text="No.")))
     async for update in followed:
         desk.put(update)
     assert (desk.busy, desk.cards["j0"].active) == (False, False)
+
+
+async def test_who_wants_to_be_forgotten_is_forgotten_here_too() -> None:
+    desk = Desk()
+    desk.deliver(delivery(picture()))
+    for said, left in (
+        (Reply(text="Really?", confirm="forget-me confirm"), 1),
+        (Reply(text="Everything was deleted."), 0),
+    ):
+        async for update in desk.answering("Forget-Me", updates(said)):
+            desk.put(update)
+        assert len(desk.cards) == left

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
+from http.cookies import SimpleCookie
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 import pytest_asyncio
 from starlette.datastructures import Headers
+from yarl import URL
 
 from bot.adapters.web.gate import MAX_JSON, locale_of
-from bot.adapters.web.server import hosts
+from bot.adapters.web.pace import BURST
+from bot.adapters.web.server import own_hosts, public_hosts
 from bot.app import running
 from bot.settings import Settings
 from tests.contract.web import PASSWORD, add_account, served
@@ -24,7 +30,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def address(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     settings = Settings(home=tmp_path_factory.mktemp("home"), web_port=1)
-    await add_account(settings, "ada")
+    for name in ("ada", "bob", "cy"):
+        await add_account(settings, name)
     async with running(settings, ScriptedEngine()) as app, served(settings, app.dispatcher) as address:
         yield address
 
@@ -35,13 +42,28 @@ async def stranger(address: str) -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
+async def sign_in(session: aiohttp.ClientSession, name: str) -> aiohttp.ClientSession:
+    async with session.post("/sign-in", data={"name": name, "password": PASSWORD}, allow_redirects=False) as answer:
+        assert answer.status == 303
+        assert "httponly" in answer.headers["set-cookie"].lower()
+        assert "samesite=lax" in answer.headers["set-cookie"].lower()
+    return session
+
+
 @pytest_asyncio.fixture(loop_scope="module")
 async def ada(stranger: aiohttp.ClientSession) -> aiohttp.ClientSession:
-    async with stranger.post("/sign-in", data={"name": "ada", "password": PASSWORD}, allow_redirects=False) as answer:
-        assert answer.status == 303
-        assert "HttpOnly" in answer.headers["set-cookie"] or "httponly" in answer.headers["set-cookie"]
-        assert "samesite=lax" in answer.headers["set-cookie"].lower()
-    return stranger
+    return await sign_in(stranger, "ada")
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def bob(address: str) -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(address, cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
+        yield await sign_in(session, "bob")
+
+
+def event(page: str = "page1", **other: Any) -> dict[str, Any]:
+    """The body of an event that nothing is done for: the tab of moderators, which a member gets a refusal from."""
+    return {"fn_index": 0, "session_hash": page, "data": [], "event_data": None, "trigger_id": 1} | other
 
 
 @pytest.mark.parametrize(
@@ -50,7 +72,8 @@ async def ada(stranger: aiohttp.ClientSession) -> aiohttp.ClientSession:
         "/config",
         "/gradio_api/queue/join",
         "/gradio_api/queue/data",
-        "/gradio_api/heartbeat/x",
+        "/gradio_api/app_id",
+        "/seen",
         "/theme.css",
         "/pictures/abc/1/file",
         f"/entries/{'0' * 64}",
@@ -86,14 +109,93 @@ async def test_strangers_are_sent_to_the_sign_in_page(stranger: aiohttp.ClientSe
         "/token",
         "/gradio_api/token",
         "/manifest.json",
-        "/static/../../etc/passwd",
         "/gradio_api/component_server",
+        "/gradio_api/heartbeat/x",
+        "/gradio_api/cancel",
+        "/gradio_api/reset",
+        "/gradio_api/upload_progress",
     ],
 )
 async def test_what_the_page_does_not_need_is_not_there(ada: aiohttp.ClientSession, path: str) -> None:
     for method in ("GET", "POST"):
         async with ada.request(method, path) as answer:
             assert answer.status == 404, method
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/static/../../../routes.py",
+        "/static/%2e%2e/%2e%2e/routes.py",
+        "/assets/..%2f..%2fblocks.py",
+        "/assets/a/../../../blocks.py",
+        "/static//etc/passwd",
+    ],
+)
+async def test_no_path_leads_out_of_gradio_s_own_files(ada: aiohttp.ClientSession, address: str, path: str) -> None:
+    async with ada.get(URL(f"{address}{path}", encoded=True)) as answer:
+        assert answer.status == 404
+        assert await answer.read() == b""
+
+
+@pytest.mark.parametrize("path", ["/?page=nowhere", "/?deep_link=abc", "/config?deep_link=../x&page=y"])
+async def test_nothing_is_read_from_behind_a_question_mark(ada: aiohttp.ClientSession, path: str) -> None:
+    async with ada.get(path) as answer:
+        assert answer.status == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[" * 100_000,
+        b"null",
+        b'"\xff"',
+        json.dumps(event(data="x")).encode(),
+        json.dumps(event(data=[[]])).encode(),
+        json.dumps(event(data=[{"path": "a", "meta": {"_type": "gradio.FileData"}}])).encode(),
+        json.dumps(event(data=[None] * 100)).encode(),
+        json.dumps(event(fn_index=-1)).encode(),
+        json.dumps(event(fn_index="0")).encode(),
+        json.dumps(event(page="../../x")).encode(),
+        json.dumps(event(page="")).encode(),
+        json.dumps({"data": []}).encode(),
+        b'{"fn_index": 0, "session_hash": "page1", "data": [NaN]}',
+        b'{"fn_index": 0, "session_hash": "page1", "data": ["\\ud800"]}',
+    ],
+    ids=str,
+)
+async def test_what_is_no_event_goes_no_further(bob: aiohttp.ClientSession, body: bytes) -> None:
+    headers = {"Content-Type": "application/json"}
+    async with bob.post("/gradio_api/queue/join", data=body, headers=headers) as answer:
+        assert answer.status == 400
+
+
+async def test_a_page_is_its_owner_s_alone(ada: aiohttp.ClientSession, bob: aiohttp.ClientSession) -> None:
+    async with ada.post("/gradio_api/queue/join", json=event("adas1page")) as answer:
+        assert answer.status == 200
+    async with bob.post("/gradio_api/queue/join", json=event("adas1page")) as answer:
+        assert answer.status == 403, "what bob asks for would be shown to ada"
+    for page in ("adas1page", "nobodys1page", ""):
+        async with bob.get("/gradio_api/queue/data", params={"session_hash": page}) as answer:
+            assert answer.status == 404, "what ada asked for would be shown to bob"
+    async with bob.get("/gradio_api/queue/data?session_hash=adas1page&session_hash=x") as answer:
+        assert answer.status == 404
+
+
+async def test_nobody_takes_the_page_from_the_others(address: str, stranger: aiohttp.ClientSession) -> None:
+    cy = await sign_in(stranger, "cy")
+    answers = []
+    for number in range(BURST + 10):
+        async with cy.post("/gradio_api/queue/join", json=event(f"page{number}")) as answer:
+            answers.append(answer.status)
+    assert answers[0] == 200
+    assert answers[-1] == 429
+    async with aiohttp.ClientSession(address, cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
+        other = await sign_in(session, "bob")
+        async with other.post("/gradio_api/queue/join", json=event("bobs1page")) as answer:
+            assert answer.status == 200
 
 
 async def test_an_account_reaches_the_page(ada: aiohttp.ClientSession) -> None:
@@ -133,17 +235,69 @@ async def test_too_much_is_not_read(ada: aiohttp.ClientSession) -> None:
         assert answer.status == 413
 
 
+async def test_a_body_that_never_ends_breaks_off(ada: aiohttp.ClientSession) -> None:
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while True:
+            sent += 65_536
+            yield b"x" * 65_536
+
+    async with asyncio.timeout(20):
+        try:
+            async with ada.post("/gradio_api/queue/join", data=endless()) as answer:
+                assert answer.status == 400
+        except aiohttp.ClientError:
+            pass  # the server hangs up while it is being sent to
+    assert sent < 64 * MAX_JSON
+
+
+@pytest.mark.parametrize("host", ["[", "[::1", "evil.example:80:80", ""])
+async def test_odd_hosts_are_not_served(ada: aiohttp.ClientSession, host: str) -> None:
+    async with ada.get("/", headers={"Host": host, "Origin": "http://["}) as answer:
+        assert answer.status in (400, 421)
+
+
 async def test_a_forged_session_is_none(stranger: aiohttp.ClientSession, address: str) -> None:
     cookies = {"easel_session": "eyJuYW1lIjogImFkYSIsICJ2ZXJzaW9uIjogIngifQ==.aaaa.bbbb"}
     async with aiohttp.ClientSession(address, cookies=cookies) as forger, forger.get("/config") as answer:
         assert answer.status == 401
 
 
-async def test_signing_out_ends_the_session(ada: aiohttp.ClientSession) -> None:
+async def test_signing_out_ends_the_session(ada: aiohttp.ClientSession, address: str) -> None:
+    cookies = {cookie.key: cookie.value for cookie in ada.cookie_jar}
     async with ada.post("/sign-out", allow_redirects=False) as answer:
         assert answer.status == 303
+        assert answer.headers["clear-site-data"] == '"cache"'
     async with ada.get("/config") as answer:
         assert answer.status == 401
+    async with aiohttp.ClientSession(address, cookies=cookies) as thief, thief.get("/config") as answer:
+        assert answer.status == 401, "a copy of the cookie has ended with it"
+
+
+async def test_signing_in_again_is_another_session(ada: aiohttp.ClientSession, address: str) -> None:
+    async with aiohttp.ClientSession(address, cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
+        elsewhere = await sign_in(session, "ada")
+        async with elsewhere.post("/sign-out", allow_redirects=False) as answer:
+            assert answer.status == 303
+    async with ada.get("/config") as answer:
+        assert answer.status == 200
+
+
+async def test_behind_tls_the_cookie_is_the_page_s_alone(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, web_port=1, web_url="https://easel.example.org")
+    await add_account(settings, "ada")
+    async with running(settings, ScriptedEngine()) as app, served(settings, app.dispatcher) as address:
+        headers = {"Host": "easel.example.org", "X-Forwarded-Proto": "https", "Origin": "https://easel.example.org"}
+        async with aiohttp.ClientSession(address, headers=headers) as session:
+            form = {"name": "ada", "password": PASSWORD}
+            async with session.post("/sign-in", data=form, allow_redirects=False) as answer:
+                assert answer.status == 303
+                assert answer.headers["strict-transport-security"] == "max-age=31536000"
+                (cookie,) = SimpleCookie(answer.headers["set-cookie"]).values()
+        assert cookie.key == "__Host-easel_session"
+        assert (cookie["secure"], cookie["path"], cookie["domain"]) == (True, "/", "")
 
 
 @pytest.mark.parametrize(
@@ -161,7 +315,12 @@ async def test_signing_out_ends_the_session(ada: aiohttp.ClientSession) -> None:
 async def test_the_names_that_the_page_answers_to(
     tmp_path: Path, settings: dict[str, str], known: set[str] | None
 ) -> None:
-    assert hosts(Settings.model_validate({"home": tmp_path, **settings})) == known
+    assert own_hosts(Settings.model_validate({"home": tmp_path, **settings})) == known
+
+
+async def test_another_server_s_page_answers_to_its_public_name_alone(tmp_path: Path) -> None:
+    assert public_hosts(Settings(home=tmp_path, web_url="https://a.example")) == frozenset({"a.example"})
+    assert public_hosts(Settings(home=tmp_path)) is None
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,14 @@ async def address(tmp_path_factory: pytest.TempPathFactory, engine: ScriptedEngi
         yield address
 
 
+@pytest_asyncio.fixture(loop_scope="module")
+async def guests(tmp_path: Path) -> AsyncIterator[str]:
+    """A page on which nobody has drawn anything yet."""
+    settings = Settings(home=tmp_path, web_port=1, web_guests=True, web_guest_pictures=3)
+    async with running(settings, ScriptedEngine()) as app, served(settings, app.dispatcher) as address:
+        yield address
+
+
 @asynccontextmanager
 async def visit(address: str, name: str = "") -> AsyncIterator[WebPerson]:
     person = WebPerson(address)
@@ -68,9 +76,33 @@ async def test_guests_draw_as_much_as_they_may(address: str, engine: ScriptedEng
         await other.sees("notices", "Guests may ask for 3 pictures a day here")
         await other.draw("/reroll nothing")
         await other.sees("notices", "There is no job")
-        await other.draw("a hen")
-        await other.sees("notices", "Guests may ask for 3 pictures a day here")
         assert other.pictures == [], "guests don't see each other's pictures"
+        await other.draw("a hen")
+        await other.until(lambda: len(other.pictures) == 1)
+        await other.draw("a duck")
+        await other.sees("notices", "Guests may ask for 3 pictures a day here")
+
+
+@pytest.mark.parametrize("command", ["/IMAGINE a hen", "/Batch a hen", "/imagine  a hen"])
+async def test_no_spelling_of_a_command_is_free(guests: str, command: str) -> None:
+    async with visit(guests) as guest:
+        await guest.draw("", lines="a cow\na pig\na fox")
+        await guest.draw(command)
+        await guest.sees("notices", "Guests may ask for 3 pictures a day here")
+        await guest.press("pictures", do="command", command="Imagine", text="a hen")
+        await guest.press("pictures", do="command", command="IMAGINE", text="a hen")
+        await guest.sees("notices", "Guests may ask for 3 pictures a day here")
+
+
+async def test_what_no_job_came_of_costs_a_guest_nothing(guests: str) -> None:
+    async with visit(guests) as guest:
+        for option in ("--steps", "--width", "--height", "--seed"):
+            await guest.draw(f"a cow {option} -9")
+            await guest.sees("notices", f"{option} takes")
+        await guest.draw("", lines="--steps 4\na cow\na pig\na fox")
+        await guest.until(lambda: len(guest.pictures) == 3)
+        await guest.draw("a hen")
+        await guest.sees("notices", "Guests may ask for 3 pictures a day here")
 
 
 async def test_members_get_nothing_from_the_moderators_events(address: str) -> None:

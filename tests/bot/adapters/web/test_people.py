@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from bot.adapters.web.people import (
     GUESTS,
     MAX_PASSWORD,
+    SESSION_SECONDS,
     TRIES,
     TRIES_FROM_ADDRESS,
     TRY_SECONDS,
@@ -57,7 +60,7 @@ async def test_the_password_opens_the_account(people: People) -> None:
     await people.add("Ada", PASSWORD, Role.MODERATOR)
     account = await people.sign_in(" ADA ", PASSWORD, HERE, "en")
     assert (account.name, account.role) == ("ada", Role.MODERATOR)
-    assert await people.of_session("ada", account.version) == account
+    assert await people.of_session("ada", account.version, "s1") == account
     visitor = member(account, "de", HERE)
     assert visitor.requester.key == "web:ada"
     assert visitor.place.channel == "ada"
@@ -92,6 +95,37 @@ async def test_too_many_failures_have_to_wait(people: People) -> None:
     with pytest.raises(LimitError, match="wait 10 minutes"):
         await people.sign_in("ada", PASSWORD, HERE, "en")
     assert (await people.sign_in("ada", PASSWORD, "198.51.100.1", "en")).name == "ada", "nobody is kept out by others"
+
+
+async def test_a_network_s_addresses_count_as_one(people: People) -> None:
+    await people.add("ada", PASSWORD, Role.MEMBER)
+    for number in range(TRIES):
+        with pytest.raises(BadInputError):
+            await people.sign_in("ada", "wrong password", f"2001:db8:1:2::{number + 1:x}", "en")
+    with pytest.raises(LimitError):
+        await people.sign_in("ada", PASSWORD, "2001:db8:1:2:ffff::", "en")
+    assert await people.sign_in("ada", PASSWORD, "2001:db8:1:3::1", "en")
+
+
+async def test_a_password_is_the_same_on_every_keyboard(people: People) -> None:
+    await people.add(
+        "ada", "caf\N{LATIN SMALL LETTER E WITH ACUTE} cr\N{LATIN SMALL LETTER E WITH GRAVE}me", Role.MEMBER
+    )
+    composed = "cafe\N{COMBINING ACUTE ACCENT} cre\N{COMBINING GRAVE ACCENT}me"
+    assert await people.sign_in("ada", composed, HERE, "en")
+
+
+async def test_a_session_that_was_signed_out_has_ended(people: People, store: Store, clock: HandClock) -> None:
+    version = (await people.add("ada", PASSWORD, Role.MEMBER)).version
+    for _ in range(2):
+        await people.sign_out("s1")
+    assert await people.of_session("ada", version, "s1") is None
+    assert await people.of_session("ada", version, "s2") is not None
+    clock.time += SESSION_SECONDS + 1
+    await people.sign_out("s2")
+    with closing(sqlite3.connect(store.path)) as database:
+        kept = database.execute("SELECT session FROM web_sign_outs").fetchall()
+    assert kept == [("s2",)], "what has expired by itself needn't be remembered"
 
 
 def test_failures_are_forgiven_and_forgotten() -> None:
@@ -134,7 +168,7 @@ async def test_a_name_is_taken_once(people: People) -> None:
 async def test_a_new_password_ends_the_sessions(people: People) -> None:
     version = (await people.add("ada", PASSWORD, Role.MEMBER)).version
     await people.set_password("ada", "another horse")
-    assert await people.of_session("ada", version) is None
+    assert await people.of_session("ada", version, "s1") is None
     with pytest.raises(BadInputError):
         await people.sign_in("ada", PASSWORD, HERE, "en")
     assert await people.sign_in("ada", "another horse", HERE, "en")
@@ -143,7 +177,7 @@ async def test_a_new_password_ends_the_sessions(people: People) -> None:
 async def test_removing_an_account_ends_its_sessions(people: People) -> None:
     version = (await people.add("ada", PASSWORD, Role.MEMBER)).version
     await people.remove("Ada")
-    assert await people.of_session("ada", version) is None
+    assert await people.of_session("ada", version, "s1") is None
     for change in (people.remove("ada"), people.set_password("ada", PASSWORD)):
         with pytest.raises(NotFoundError, match="no account"):
             await change
@@ -170,6 +204,8 @@ async def test_guests_have_a_quota_by_address_and_day(people: People, clock: Han
         await people.charge_guest(HERE, 2, 4, "en")
     await people.charge_guest(HERE, 1, 4, "en")
     await people.charge_guest("198.51.100.1", 4, 4, "en")
+    await people.refund_guest(HERE, 1)
+    await people.charge_guest(HERE, 1, 4, "en")
     clock.time += 86_400
     await people.charge_guest(HERE, 4, 4, "en")
 
@@ -179,6 +215,7 @@ def test_guests_are_a_community_of_their_own() -> None:
     assert one.place.workspace == GUESTS
     assert one.place.channel != other.place.channel
     assert one.is_guest
+    assert guest("aa", "en", HERE).payer == guest("bb", "en", HERE).payer != guest("aa", "en", "192.0.2.8").payer
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,79 @@
+"""Files that people have chosen on the page: in memory, under names of our own, for their owner alone and not for long.
+
+Gradio would keep them as files whose paths the browser knows and sends back with every event, and would read whatever
+path it is sent. Here the browser gets a name that is drawn at random and means nothing to the file system.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+
+NAME = r"[0-9a-f]{32}"
+MAX_UPLOAD = 20 * 1024**2
+"""Bytes of one file."""
+OF_ONE_PERSON = 4
+"""Files; the form has three fields for them."""
+ALTOGETHER = 256 * 1024**2
+"""Bytes; the oldest go first."""
+SECONDS = 1_200.0
+"""Until a file is forgotten."""
+
+
+class Uploads:
+    """Keeps what was chosen."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._kept: OrderedDict[str, tuple[str, float, str, bytes]] = OrderedDict()
+        """Owner, time, the owner's own name for it, content; the oldest first."""
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def keep(self, owner: str, label: str, data: bytes) -> str:
+        """Take a file in, and return its name."""
+        self.forget_old()
+        own = [name for name, (other, *_) in self._kept.items() if other == owner]
+        for name in own[: max(0, len(own) + 1 - OF_ONE_PERSON)]:
+            del self._kept[name]
+        name = secrets.token_hex(16)
+        self._kept[name] = (owner, self._clock(), label, data)
+        size = sum(len(content) for *_, content in self._kept.values())
+        while size > ALTOGETHER:
+            size -= len(self._kept.popitem(last=False)[1][-1])
+        return name
+
+    def get(self, owner: str, name: str) -> tuple[str, bytes] | None:
+        """The owner's own name for a file, and what it holds; None if there is no such file of theirs any more."""
+        self.forget_old()
+        other, _, label, data = self._kept.get(name, ("", 0.0, "", b""))
+        return (label, data) if other == owner else None
+
+    def forget_old(self) -> None:
+        """Let go of what was kept for long enough."""
+        now = self._clock()
+        while self._kept and now - next(iter(self._kept.values()))[1] >= SECONDS:
+            self._kept.popitem(last=False)
+
+
+def file_field(**how: Any) -> gr.File:  # noqa: ANN401  (Gradio's own)
+    """A field for a file, whose value in events is the name under which the file was taken in."""
+    field = gr.File(type="binary", **how)
+    # Neither of the two may look for a file of that name. A subclass would make Gradio write a stub beside this module.
+    field.preprocess = _named
+    field.async_move_resource_to_block_cache = _as_it_is
+    return field
+
+
+def _named(payload: Any) -> str | None:  # noqa: ANN401
+    return None if payload is None else str(payload.path)
+
+
+async def _as_it_is(name: Any) -> str | None:  # noqa: ANN401
+    return None if name is None else str(name)
