@@ -142,8 +142,9 @@ def bytes_text(size: int) -> str:
 
 
 def dollars(amount: float) -> str:
-    """Money, in cents; less than a dollar in tenths of one."""
-    return f"${amount:.2f}" if amount >= 1 or not amount else f"${amount:.3f}"
+    """Money, in cents; less than a dollar in tenths of one, less than a cent in hundredths."""
+    digits = 2 if amount >= 1 or not amount else 3 if amount >= 0.01 else 4
+    return f"${amount:.{digits}f}"
 
 
 def queued(job: str, pictures: int, position: int, eta_seconds: float | None = None, locale: str = ENGLISH) -> str:
@@ -218,6 +219,8 @@ def caption(image: Image, locale: str = ENGLISH) -> str:
         parts.append(say("caption.cached", locale))
     else:
         parts.append(say("caption.seconds", locale, seconds=f"{_spent(image):.1f}"))
+    if image.cost is not None:
+        parts.append(say("caption.cost", locale, dollars=dollars(image.cost.dollars)))
     return " · ".join(parts)
 
 

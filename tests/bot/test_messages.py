@@ -18,6 +18,7 @@ from bot.handlers.table import COMMANDS
 from bot.store.rows import JobState
 from engine.types import (
     Cached,
+    Cost,
     Image,
     ImageRequest,
     Layer,
@@ -270,6 +271,8 @@ def drawn(cached: Cached = Cached.NONE, style: str | None = None) -> Image:
 
 def test_the_caption_holds_what_it_takes_to_repeat_it() -> None:
     assert messages.caption(drawn()) == "seed 7 · 64x128 · 1 step · emoji · 1.2 s"
+    rented = drawn().model_copy(update={"cost": Cost(gpu="A10", gpu_seconds=1.1, dollars=0.00034)})
+    assert messages.caption(rented).endswith(" · 1.2 s · about $0.0003")
     assert messages.caption(drawn(Cached.FINISHED, "ink")) == "seed 7 · 64x128 · 1 step · emoji · ink · from cache"
 
 

@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from engine.credentials import Credentials
+from engine.types import CredentialState
 from tests.e2e.conftest import TIMEOUT, Installation
 from tests.fakes.discord import FakeDiscord
 from tests.fakes.discord_gateway import TOKEN
@@ -45,6 +47,10 @@ async def serving(installation: Installation, discord: FakeDiscord) -> AsyncIter
         await asyncio.to_thread(process.communicate)
 
 
+LIMIT = 6_000
+"""Bytes; even a small picture has more as PNG."""
+
+
 def pictures(discord: FakeDiscord) -> list[Message]:
     return [message for message in discord.messages if any(file.name.endswith(".png") for file in message.files)]
 
@@ -75,4 +81,20 @@ async def test_a_killed_serve_finishes_its_jobs_and_knows_its_buttons(
     assert discord.pictures == [first.files[0].data, varied]
     assert first.files[0].data != varied
     assert all(data.startswith(b"\x89PNG") for data in discord.pictures)
+    assert (discord.violations, discord.unsilenced, discord.misplaced) == ([], [], [])
+
+
+async def test_a_picture_made_smaller_is_signed_again(
+    install: Callable[[], Installation], discord: FakeDiscord
+) -> None:
+    discord.max_file = discord.claimed_limit = LIMIT
+    installation = install()
+    async with discord.serving(), serving(installation, discord):
+        await Person(discord).imagine("a red apple", seed="7", steps=2)
+        await discord.until(lambda: len(discord.pictures) == 1)
+    (data,) = discord.pictures
+    assert len(data) <= LIMIT
+    kind = "image/webp" if data.startswith(b"RIFF") else "image/jpeg"
+    found = Credentials(installation.home / "credentials").read(data, kind)
+    assert (found.state, found.source_type) == (CredentialState.OWN, "trainedAlgorithmicMedia")
     assert (discord.violations, discord.unsilenced, discord.misplaced) == ([], [], [])

@@ -13,29 +13,18 @@ from typing import Any
 
 from aiohttp import BodyPartReader, web
 
-from tests.fakes.discord_gateway import TOKEN, Gateway
+from tests.fakes.discord_gateway import Gateway
 from tests.fakes.discord_schema import violations
 from tests.fakes.discord_values import APPLICATION, Asked, File, Message, Refused, user
+from tests.fakes.discord_wire import check_token, named, plain_json
 
 EPHEMERAL = 64
 MAX_FILE = 10 * 2**20
 EPOCH_MS = 1_420_070_400_000
-UNAUTHORISED = ("/webhooks/", "/interactions/")
-"""What the token in the path is enough for."""
+UNHEARD = 0
+"""Stands for the status of an answer that is lost: the connection breaks."""
 PATIENCE = 30.0
 """Seconds; only a test that fails waits so long."""
-
-
-def check_token(path: str, header: str | None) -> None:
-    """Refuse a request without the bot's token where one is needed."""
-    if not path.startswith(UNAUTHORISED) and header != f"Bot {TOKEN}":
-        raise Refused(401, 0, "401: Unauthorized")
-
-
-def plain_json(answer: Any, status: int, headers: dict[str, str]) -> web.Response:
-    """JSON with the bare media type that Discord gives, which discord.py looks for."""
-    headers |= {"Content-Type": "application/json"}
-    return web.Response(body=json.dumps(answer).encode(), status=status, headers=headers)
 
 
 Handler = Callable[[re.Match[str], Any, list[tuple[str, bytes]]], Awaitable[Any]]
@@ -50,6 +39,8 @@ class FakeDiscord:
         self.asked: dict[str, Asked] = {}
         self.log: list[str] = []
         """What people were shown, in order: every new message and every edit."""
+        self.public: list[str] = []
+        """Of these, what everybody in the channel was shown."""
         self.pictures: list[bytes] = []
         """Every file that arrived, in order."""
         self.commands: list[Any] = []
@@ -72,7 +63,11 @@ class FakeDiscord:
         self.uploads: dict[str, bytes] = {}
         """Files that people attached, by their address at the content network."""
         self.faults: list[tuple[str, int]] = []
-        """Parts of `METHOD path` whose next request is answered with this status."""
+        """Parts of `METHOD path` whose next request is answered with this status, or breaks off."""
+        self.unheard: list[str] = []
+        """Parts of `METHOD path` whose next request is taken, but its answer is lost."""
+        self.pause = 0.01
+        """Seconds that a status of 429 asks for."""
         self.max_file = MAX_FILE
         self.claimed_limit = MAX_FILE
         """What interactions say of it."""
@@ -163,9 +158,14 @@ class FakeDiscord:
             if files and self.hang:
                 self.hanging.set()
                 await asyncio.Event().wait()
+            self._lose(request.method, path)
         except Refused as refusal:
-            content = {"code": refusal.code, "message": refusal.text, "retry_after": 0.01, "global": False}
-            return plain_json(content, refusal.status, {})
+            if refusal.status == UNHEARD:
+                assert request.transport is not None
+                request.transport.close()
+                return web.Response()
+            content = {"code": refusal.code, "message": refusal.text, "retry_after": self.pause, "global": False}
+            return plain_json(content, refusal.status, {"Via": "1.1 loopback"})
         finally:
             self.news.set()
         limits = {"X-RateLimit-Limit": "50", "X-RateLimit-Remaining": "49", "X-RateLimit-Reset-After": "1"}
@@ -193,15 +193,21 @@ class FakeDiscord:
         return body, files
 
     async def _routed(self, method: str, path: str, body: Any, files: list[tuple[str, bytes]]) -> Any:
-        for fault in self.faults:
-            if fault[0] in f"{method} {path}":
-                self.faults.remove(fault)
-                raise Refused(fault[1], 0, "injected")
+        fault = named([part for part, _ in self.faults], method, path)
+        if fault is not None:
+            raise Refused(self.faults.pop(fault)[1], 0, "injected")
         for verb, pattern, handler in self._routes:
             match = pattern.fullmatch(path)
             if verb == method and match:
                 return await handler(match, body, files)
         raise Refused(404, 0, "404: Not Found")
+
+    def _lose(self, method: str, path: str) -> None:
+        """Let nobody hear of a request that was taken, where a test wants that."""
+        lost = named(self.unheard, method, path)
+        if lost is not None:
+            del self.unheard[lost]
+            raise Refused(UNHEARD, 0, "the answer is lost")
 
     async def _me(self, match: re.Match[str], body: Any, files: Any) -> Any:
         return user(APPLICATION, "easel", bot=True)
@@ -333,21 +339,21 @@ class FakeDiscord:
         if "attachments" in body:
             message.files = self._files(message, body["attachments"], files)
         self.log.append(message.content)
+        if not message.flags & EPHEMERAL:
+            self.public.append(message.content)
 
     def _files(self, message: Message, named: list[dict[str, Any]], files: list[tuple[str, bytes]]) -> list[File]:
         """What a message holds after an edit: new files by their place in the request, others by their id."""
         there = {file.id: file for file in message.files}
         kept = [there[int(entry["id"])] for entry in named if int(entry["id"]) in there]
         texts = {int(entry["id"]): entry.get("description", "") for entry in named}
-        for name, data in files:
-            if not name.startswith("preview"):
-                self.arrived(name, data)
         new = [File(self.snowflake(), name, texts.get(place, ""), data) for place, (name, data) in enumerate(files)]
-        return [*kept, *new]
+        return [*kept, *(file if file.name.startswith("preview") else self.arrived(file) for file in new)]
 
-    def arrived(self, name: str, data: bytes) -> None:
-        """Take note of a picture."""
-        self.pictures.append(data)
+    def arrived(self, file: File) -> File:
+        """Take note of a picture; returns what is kept of it."""
+        self.pictures.append(file.data)
+        return file
 
     async def _history(self, match: re.Match[str], body: Any, files: Any) -> Any:
         if int(match[1]) in self.closed:

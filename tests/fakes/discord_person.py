@@ -27,6 +27,7 @@ class Person:
         self.permissions = permissions
         self.guild: int | None = GUILD
         self.channel = CHANNEL
+        self.roles: tuple[str, ...] = ()
         self.nsfw = False
         """Whether the channel is for adults."""
 
@@ -121,7 +122,13 @@ class Person:
         if self.guild is None:
             event["user"] = who
         else:
-            member = {"user": who, "roles": [], "permissions": str(self.permissions), "flags": 0, "nick": None}
+            member = {
+                "user": who,
+                "roles": list(self.roles),
+                "permissions": str(self.permissions),
+                "flags": 0,
+                "nick": None,
+            }
             event |= {"guild_id": str(self.guild), "guild_locale": "en-US"}
             event["member"] = member | {"joined_at": "2026-01-01T00:00:00+00:00", "deaf": False, "mute": False}
         return await self.discord.interaction(event, self.channel, message)

@@ -7,6 +7,8 @@ from typing import Any
 
 APPLICATION = 1000
 """The bot's id, as a user and as an application."""
+LOADING = 128
+"""The flag of a message that says that somebody is thinking."""
 
 
 def user(number: int, name: str, *, bot: bool = False) -> dict[str, Any]:
@@ -68,7 +70,7 @@ class Message:
             "embeds": [],
             "pinned": False,
             "type": 0,
-            "flags": self.flags,
+            "flags": self.flags | (LOADING if self.loading else 0),
             "components": self.components,
         }
 

@@ -35,6 +35,8 @@ class Address(Value):
     """Pictures go to the person's own messages."""
     kept: bool = False
     """There is no first answer of this interaction's own: it stands for the message that was pressed."""
+    moved: bool = False
+    """The first answer was taken away, and `message`, which the person alone sees, is in its place."""
 
     @property
     def alive(self) -> bool:

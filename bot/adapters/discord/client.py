@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
-from enum import Enum
+from collections.abc import AsyncGenerator, Awaitable, Mapping
+from contextlib import aclosing, suppress
 from typing import Any
 
-import aiohttp
 import discord
 import structlog
 import yarl
@@ -18,20 +16,26 @@ from discord.http import Route
 from bot import messages
 from bot.adapters.base import Answers
 from bot.adapters.discord import address, buttons, commands, forms, gallery, incoming
+from bot.adapters.discord.acks import BROKEN, Ack, acknowledge, insisting, too_late
 from bot.adapters.discord.address import Address
 from bot.adapters.discord.incoming import Asked
-from bot.adapters.discord.surface import DiscordSurface
+from bot.adapters.discord.surface import DiscordSurface, Means
 from bot.adapters.discord.uploads import Uploads
 from bot.adapters.discord.wire import SILENT
 from bot.chat import Failure, Update
-from bot.dispatch import Dispatcher
+from bot.dispatch import Dispatcher, new_incident
 from bot.errors import BadInputError, BotError
 from bot.jobs import Recovered
 
-ALREADY_ACKNOWLEDGED = 40060
 MAX_CHOICES, MAX_CHOICE = 25, 100
 STATUSES = 32
 """Answers that say how far they are at one moment; while there are so many, others don't."""
+FORM_SECONDS = 0.8
+"""How long what a form is filled with may take: opening it is the acknowledgement, so nothing can come before."""
+SUGGEST_SECONDS = 2.0
+"""How long suggestions may take; Discord waits for three."""
+REGISTER_SECONDS = 30.0
+"""How long registering the commands may take, since Discord may ask for a pause of minutes."""
 NO_MEMBERS = discord.MemberCacheFlags.none()
 INTENTS = discord.Intents(guilds=True)
 """What the gateway is asked for: the least that keeps permissions current, and nothing privileged."""
@@ -40,16 +44,6 @@ discord.VoiceClient.warn_nacl = False
 discord.VoiceClient.warn_dave = False
 
 log = structlog.get_logger("bot.adapters.discord")
-
-
-class Ack(Enum):
-    """How an interaction is acknowledged."""
-
-    PUBLIC = "public"
-    PRIVATE = "private"
-    """The answer is seen by the person alone."""
-    SILENT = "silent"
-    """A press whose answer changes the message that was pressed."""
 
 
 def use_addresses(api: str, gateway: str) -> None:
@@ -65,25 +59,34 @@ class EaselClient(discord.AutoShardedClient):
         super().__init__(intents=INTENTS, allowed_mentions=SILENT, max_messages=None, member_cache_flags=NO_MEMBERS)
         self._dispatcher = dispatcher
         self._answers = answers
-        self._pace = pace
+        self._means = Means(
+            client=self,
+            shrink=dispatcher.smaller,
+            keep=dispatcher.redirect,
+            pace=pace,
+            statuses=asyncio.Semaphore(STATUSES),
+        )
         self._images = images
         self._uploads = Uploads()
-        self._statuses = asyncio.Semaphore(STATUSES)
         self.add_dynamic_items(*buttons.ITEMS)
 
     async def setup_hook(self) -> None:
-        """Between logging in and the first event: register the commands, go on with unfinished jobs."""
-        try:
-            await self.http.bulk_upsert_global_commands(
-                self.application_id or 0, commands.declared(images=self._images)
-            )
-        except (discord.HTTPException, aiohttp.ClientError) as error:
-            # What was registered before still works.
-            log.warning("commands not registered", reason=str(error))
+        """Between logging in and the first event: go on with unfinished jobs, register the commands."""
         await self._answers.resume(incoming.PLATFORM, self._resumed)
+        try:
+            async with asyncio.timeout(REGISTER_SECONDS):
+                await self.http.bulk_upsert_global_commands(
+                    self.application_id or 0, commands.declared(images=self._images)
+                )
+        except (discord.HTTPException, *BROKEN) as error:
+            # What was registered before still works.
+            log.warning("commands not registered", reason=repr(error))
 
     async def on_interaction(self, interaction: discord.Interaction) -> None:
         """Any interaction but a press, which discord.py takes to the items of `buttons`."""
+        await self._guarded(interaction, self._taken(interaction))
+
+    async def _taken(self, interaction: discord.Interaction) -> None:
         data: Mapping[str, Any] = interaction.data or {}
         match interaction.type:
             case discord.InteractionType.application_command if data.get("type") == commands.MESSAGE_MENU:
@@ -101,6 +104,9 @@ class EaselClient(discord.AutoShardedClient):
 
     async def pressed(self, interaction: discord.Interaction, action: str, job: str, index: int) -> None:
         """Do what a button under a picture stands for."""
+        await self._guarded(interaction, self._pressed(interaction, action, job, index))
+
+    async def _pressed(self, interaction: discord.Interaction, action: str, job: str, index: int) -> None:
         if action == forms.REMIX:
             await self._remix(interaction, job, index)
         elif action == forms.APPEAL:
@@ -114,15 +120,28 @@ class EaselClient(discord.AutoShardedClient):
 
     async def give(self, interaction: discord.Interaction, command: str, text: str) -> None:
         """Give a command as if it had been typed."""
-        await self._answer(interaction, Asked(command=command, text=text))
+        await self._guarded(interaction, self._answer(interaction, Asked(command=command, text=text)))
 
     async def picked(self, interaction: discord.Interaction, job: str, index: int) -> None:
         """Show what can be done with one of several pictures."""
         locale = interaction.locale.value
         text = messages.say("discord.picked", locale, number=index + 1)
         view = buttons.for_picture(job, index, locale)
-        with _too_late(interaction):
-            await interaction.response.send_message(text, view=view, ephemeral=True, allowed_mentions=SILENT)
+        with too_late(interaction):
+            await insisting(
+                lambda: interaction.response.send_message(text, view=view, ephemeral=True, allowed_mentions=SILENT)
+            )
+
+    async def _guarded(self, interaction: discord.Interaction, work: Awaitable[None]) -> None:
+        """The boundary to discord.py, which lets a fault of ours end without a word to the person."""
+        try:
+            await work
+        except Exception:
+            incident = new_incident()
+            log.exception("fault in an interaction", incident=incident, interaction=interaction.id)
+            if not interaction.response.is_done():
+                sentence = messages.say("failure.incident", interaction.locale.value, incident=incident)
+                await self._refuse(interaction, sentence)
 
     # What opens a form, and what comes of it.
 
@@ -147,7 +166,11 @@ class EaselClient(discord.AutoShardedClient):
         locale = interaction.locale.value
         who, where = incoming.requester(interaction), incoming.place(interaction)
         try:
-            request = await self._dispatcher.form(who, where, job, index + 1)
+            async with asyncio.timeout(FORM_SECONDS):
+                request = await self._dispatcher.form(who, where, job, index + 1)
+        except TimeoutError:
+            await self._refuse(interaction, messages.say("discord.busy", locale))
+            return
         except BotError as error:
             await self._refuse(interaction, error.sentence)
             return
@@ -157,8 +180,8 @@ class EaselClient(discord.AutoShardedClient):
             await self._open(interaction, forms.remix(job, index, request, locale))
 
     async def _open(self, interaction: discord.Interaction, form: discord.ui.Modal) -> None:
-        with _too_late(interaction):
-            await interaction.response.send_modal(form)
+        with too_late(interaction):
+            await insisting(lambda: interaction.response.send_modal(form))
 
     async def _submitted(self, interaction: discord.Interaction) -> None:
         data: Mapping[str, Any] = interaction.data or {}
@@ -194,12 +217,14 @@ class EaselClient(discord.AutoShardedClient):
         name, typed = incoming.focused(interaction)
         field = "setting" if data.get("name") == "settings" else name
         who, where = incoming.requester(interaction), incoming.place(interaction)
-        found = await self._dispatcher.suggest(who, where, field, typed)
+        found: tuple[str, ...] = ()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SUGGEST_SECONDS):
+                found = await self._dispatcher.suggest(who, where, field, typed)
         fitting = [value for value in found if 0 < len(value) <= MAX_CHOICE][:MAX_CHOICES]
-        with _too_late(interaction):
-            await interaction.response.autocomplete(
-                [discord.app_commands.Choice(name=value, value=value) for value in fitting]
-            )
+        choices = [discord.app_commands.Choice(name=value, value=value) for value in fitting]
+        with too_late(interaction):
+            await insisting(lambda: interaction.response.autocomplete(choices))
 
     # Answers.
 
@@ -226,14 +251,14 @@ class EaselClient(discord.AutoShardedClient):
         """Acknowledge; None if it is too late for that."""
         try:
             message = await acknowledge(interaction, ack)
-        except (discord.HTTPException, aiohttp.ClientError) as error:
+        except (discord.HTTPException, *BROKEN) as error:
             # The person sees that it failed and may ask again; going on would draw what nobody waits for.
             log.warning("not acknowledged", interaction=interaction.id, reason=str(error))
             return None
         return address.of(interaction, message, private=ack is Ack.PRIVATE, direct=direct, kept=ack is Ack.SILENT)
 
     def _start(self, interaction: discord.Interaction, where: Address, updates: AsyncGenerator[Update, None]) -> None:
-        self._answers.start(updates, self._surface(where, interaction.locale.value))
+        self._answers.start(updates, DiscordSurface(self._means, where, interaction.locale.value))
 
     async def _updates(
         self, interaction: discord.Interaction, asked: Asked, reply_to: str
@@ -249,47 +274,8 @@ class EaselClient(discord.AutoShardedClient):
                 yield update
 
     def _resumed(self, job: Recovered) -> DiscordSurface:
-        return self._surface(address.read(job.reply_to), job.requester.locale, resumed=True)
-
-    def _surface(self, where: Address, locale: str, *, resumed: bool = False) -> DiscordSurface:
-        return DiscordSurface(self, where, locale, resumed=resumed, pace=self._pace, statuses=self._statuses)
+        return DiscordSurface(self._means, address.read(job.reply_to), job.requester.locale, resumed=True)
 
 
 async def _refusal(sentence: str) -> AsyncGenerator[Update, None]:
     yield Failure(job=None, index=None, input=True, text=sentence)
-
-
-class _too_late:  # noqa: N801  (reads like contextlib.suppress)
-    """What Discord doesn't take any more, the person sees themselves."""
-
-    def __init__(self, interaction: discord.Interaction) -> None:
-        self._interaction = interaction
-
-    def __enter__(self) -> None:
-        """Nothing to prepare."""
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
-        """Note it down and go on."""
-        if not isinstance(error, discord.HTTPException | aiohttp.ClientError):
-            return False
-        log.warning("not answered", interaction=self._interaction.id, reason=str(error))
-        return True
-
-
-async def acknowledge(interaction: discord.Interaction, ack: Ack) -> int | None:
-    """Tell Discord that an answer follows; returns the id of the message that will hold it.
-
-    An interaction that is acknowledged already is no error: either an earlier try got through though its answer was
-    lost, or the event came twice, and dispatch knows it.
-    """
-    if ack is Ack.SILENT and interaction.message is not None:
-        pressed: int | None = interaction.message.id
-    else:
-        pressed = None
-    try:
-        done = await interaction.response.defer(ephemeral=ack is Ack.PRIVATE, thinking=pressed is None)
-    except discord.HTTPException as error:
-        if error.code != ALREADY_ACKNOWLEDGED:
-            raise
-        return pressed
-    return pressed or (done.message_id if done else None)

@@ -10,7 +10,7 @@ import discord
 
 from bot.adapters.discord import address
 from bot.adapters.discord.text import MAX_CONTENT, quiet
-from bot.adapters.discord.wire import ORIGINAL, SILENT, UNKNOWN_MESSAGE, Wire
+from bot.adapters.discord.wire import SILENT, UNKNOWN_MESSAGE, Wire
 from bot.chat import Delivery, Sent
 
 PREVIEW = "preview.jpg"
@@ -65,7 +65,7 @@ async def take_out(wire: Wire, sent: Sent, job: str) -> None:
     """
     channel, _, number = sent.message.rpartition("/")
     if wire.alive and wire.address.kept and wire.address.message == int(number):
-        await _by_token(wire, ORIGINAL, sent, job)
+        await _by_token(wire, wire.first, sent, job)
         return
     own = wire.of(address.read(sent.reply_to))
     if own.alive and await _by_token(own, int(number), sent, job):

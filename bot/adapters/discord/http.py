@@ -34,8 +34,8 @@ WINDOW_SECONDS = 300.0
 """How far a request's time may be from ours; Discord's own helpers check none."""
 LOGIN_SECONDS = 2.0
 """How long a request waits for the client; Discord gives up after 3."""
-REMEMBERED = 10_000
-"""Requests that are known again; more don't come within the window."""
+REMEMBERED = 100_000
+"""Requests that are known again: those of the whole window, at three hundred a second."""
 PING, PONG = 1, {"type": 1}
 SIGNATURE = re.compile(r"[0-9a-f]{128}", re.ASCII)
 TIMESTAMP = re.compile(r"[0-9]{1,12}", re.ASCII)

@@ -58,13 +58,14 @@ def requester(interaction: discord.Interaction) -> Requester:
     """Who asks; whoever manages the server is one of its moderators."""
     may = interaction.permissions
     manages = interaction.guild_id is not None and (may.administrator or may.manage_guild)
-    roles = interaction.user.roles if isinstance(interaction.user, discord.Member) else []
+    # As the event names them: `Member.roles` holds only those of servers that the gateway has told of.
+    roles = interaction.user._roles if isinstance(interaction.user, discord.Member) else ()  # noqa: SLF001
     return Requester(
         platform=PLATFORM,
         id=str(interaction.user.id),
         name=interaction.user.display_name,
         role=Role.MODERATOR if manages else Role.MEMBER,
-        roles=tuple(str(role.id) for role in roles if not role.is_default()),
+        roles=tuple(map(str, roles)),
         locale=interaction.locale.value,
     )
 

@@ -4,54 +4,57 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import discord
 
 from bot import messages
 from bot.adapters.discord import buttons, gallery
+from bot.adapters.discord.acks import insisting
 from bot.adapters.discord.address import Address
-from bot.adapters.discord.files import attachments
-from bot.adapters.discord.text import blocks, copies, plain
-from bot.adapters.discord.wire import TOO_LARGE, TokenLostError, Wire, is_placeless, say, translated
+from bot.adapters.discord.files import Shrink, attachments
+from bot.adapters.discord.text import NOTHING, blocks, copies, plain
+from bot.adapters.discord.wire import SILENT, TOO_LARGE, TokenLostError, Wire, is_placeless, say, translated
 from bot.chat import Delivery, Failure, Notice, Queued, Refusal, Removed, Reply, Sent, Stopped, Update, Working
 from bot.errors import DeliveryError
+from engine.types import Stage
 
 PACE_SECONDS = 3.0
 LOOK_BACK = 200
 """Messages of a channel, the latest, that are looked through for an earlier attempt."""
 SMALLER = 3
 """Times that files are made smaller after Discord called them too large."""
+PATIENT = (0.0, 2.0, 8.0)
+"""Seconds before further tries to say something that will not be said again."""
+
+Keep = Callable[[str, str], Awaitable[None]]
+"""Writes down where the answer to a job goes, for the next process."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Means:
+    """What answering takes, the same for all answers."""
+
+    client: discord.Client
+    shrink: Shrink
+    keep: Keep
+    pace: float = PACE_SECONDS
+    """Least seconds between two edits of one message."""
+    statuses: asyncio.Semaphore = field(default_factory=asyncio.Semaphore)
+    """How far answers are is left unsaid while it is locked."""
 
 
 class DiscordSurface:
     """The answer to one interaction; what is private stays private, and mentions nobody."""
 
-    def __init__(
-        self,
-        client: discord.Client,
-        address: Address,
-        locale: str,
-        *,
-        resumed: bool = False,
-        pace: float = PACE_SECONDS,
-        statuses: asyncio.Semaphore | None = None,
-    ) -> None:
-        """Answer there.
-
-        Args:
-            client: speaks to Discord.
-            address: the interaction that asked.
-            locale: the person's language.
-            resumed: an earlier process has begun to answer.
-            pace: least seconds between two edits.
-            statuses: shared by all answers; how far they are is left unsaid while it is locked.
-        """
-        self.pace = pace
-        self._statuses = statuses or asyncio.Semaphore()
-        self._wire = Wire(client, address)
+    def __init__(self, means: Means, address: Address, locale: str, *, resumed: bool = False) -> None:
+        """Answer there, in the person's language; `resumed` says that an earlier process has begun to."""
+        self.pace = means.pace
+        self._means = means
+        self._wire = Wire(means.client, address)
         self._address = address
         self._locale = locale
         self._used: bool | None = True if address.kept else None if resumed else False
@@ -66,16 +69,17 @@ class DiscordSurface:
                 case Queued() | Working():
                     await self._progress(update)
                 case Stopped():
-                    await self._status(plain(update.text), files=())
+                    await insisting(lambda: self._stopped(plain(update.text)), PATIENT)
                 case Refusal() | Failure():
-                    view = buttons.appeal(update, self._locale)
-                    await self._tell(blocks(update.text), last=self._is_last(update), view=view)
+                    view, last = buttons.appeal(update, self._locale), self._is_last(update)
+                    await insisting(lambda: self._tell(blocks(update.text), last=last, view=view), PATIENT)
                 case Notice():
-                    await self._notice(update)
+                    await insisting(lambda: self._notice(update), PATIENT)
                 case Removed():
                     await self._removed(update)
                 case Reply():
-                    await self._tell(copies(update), last=True, view=buttons.confirm(update, self._locale))
+                    view = buttons.confirm(update, self._locale)
+                    await insisting(lambda: self._tell(copies(update), last=True, view=view), PATIENT)
                 case Delivery():
                     await self.send(update)
 
@@ -101,9 +105,10 @@ class DiscordSurface:
         return None
 
     async def _candidates(self) -> AsyncIterator[discord.Message]:
-        first = await self._wire.fetch()
-        if first is not None:
-            yield first
+        with suppress(discord.Forbidden, discord.NotFound):
+            first = await self._wire.fetch()
+            if first is not None:
+                yield first
         after = discord.Object(self._address.interaction)
         with suppress(discord.Forbidden, discord.NotFound):
             async for message in self._wire.channel().history(limit=LOOK_BACK, after=after, oldest_first=False):
@@ -134,15 +139,13 @@ class DiscordSurface:
     async def _answer(self, delivery: Delivery, limit: int) -> discord.Message:
         content, view = gallery.caption(delivery), buttons.under(delivery, self._locale)
         if delivery.private and not self._address.private:
-            sent = await self._wire.follow(content, files=await attachments(delivery, limit), view=view, private=True)
-            await self._remove_first()
-            return sent
+            await self._hide(delivery.job, NOTHING)
         if not await self._is_used():
-            edited = await self._wire.edit(content, files=await attachments(delivery, limit), view=view)
+            edited = await self._wire.edit(content, files=await self._files(delivery, limit), view=view)
             self._used = True
             if edited is not None:
                 return edited
-        files = await attachments(delivery, limit)
+        files = await self._files(delivery, limit)
         return await self._wire.follow(content, files=files, view=view, private=self._address.private)
 
     async def _post_as_bot(self, delivery: Delivery, limit: int) -> discord.Message:
@@ -169,21 +172,47 @@ class DiscordSurface:
         return message
 
     async def _say(self, where: discord.abc.Messageable, delivery: Delivery, limit: int) -> discord.Message:
-        files, view = await attachments(delivery, limit), buttons.under(delivery, self._locale)
+        files, view = await self._files(delivery, limit), buttons.under(delivery, self._locale)
         return await say(where, gallery.caption(delivery), files=files, view=view, nonce=delivery.nonce)
+
+    async def _files(self, delivery: Delivery, limit: int) -> list[discord.File]:
+        return await attachments(delivery, limit, self._means.shrink)
+
+    async def _hide(self, job: str, text: str) -> None:
+        """Go on where the person alone sees it: what was begun for all to see turned out to be for nobody else.
+
+        Where that is is written down, so that after a restart, too, the pictures are edited into that very message.
+        """
+        hidden = await self._wire.follow(text, private=True)
+        await self._remove_first()
+        self._address = self._address.model_copy(update={"message": hidden.id, "private": True, "moved": True})
+        self._wire = self._wire.of(self._address)
+        self._used = False
+        await self._means.keep(job, self._address.model_dump_json())
 
     # What is said beside them.
 
     async def _progress(self, update: Queued | Working) -> None:
         """Say how far it is, unless the bot is busy: acknowledgements and pictures come before that."""
         self._pictures = update.pictures
-        if self._statuses.locked():
+        if self._means.statuses.locked():
+            return
+        text = progress(update, self._locale)
+        if update.private and not self._address.private:
+            async with self._means.statuses:
+                await self._hidden_status(update.job, text)
             return
         preview = update.preview if isinstance(update, Working) else None
         alt = messages.say("discord.preview", self._locale)
         files = [discord.File(io.BytesIO(preview), gallery.PREVIEW, description=alt)] if preview else None
-        async with self._statuses:
-            await self._status(progress(update, self._locale), files=files)
+        async with self._means.statuses:
+            await self._status(text, files=files)
+
+    async def _hidden_status(self, job: str, text: str) -> None:
+        """What a private job is up to concerns nobody else, whoever sees the first answer."""
+        with suppress(TokenLostError):
+            if self._wire.alive:
+                await self._hide(job, text)
 
     async def _status(self, text: str, *, files: Sequence[discord.File] | None = None) -> None:
         """Edit the first answer, unless there are pictures in it; what is too late for that need not be said."""
@@ -191,12 +220,29 @@ class DiscordSurface:
             if self._wire.alive and not await self._is_used():
                 await self._wire.edit(text, files=files)
 
+    async def _stopped(self, text: str) -> None:
+        """The last word on a job that was cancelled, in the place of how far it was."""
+        if self._wire.alive:
+            await self._status(text, files=())
+        elif self._address.message is not None and not self._address.private and not await self._stays():
+            with suppress(discord.HTTPException):
+                status = self._wire.channel().get_partial_message(self._address.message)
+                await status.edit(content=text, attachments=[], allowed_mentions=SILENT)
+
     async def _tell(self, pieces: list[str], *, last: bool, view: discord.ui.View | None = None) -> None:
         """Say something to the person alone; the buttons are under the last message of it."""
         if self._wire.alive:
-            with suppress(TokenLostError):
+            try:
                 await self._whisper(list(pieces), last=last, view=view)
+            except TokenLostError:
+                pass
+            except discord.HTTPException as error:
+                if not is_placeless(error):
+                    raise
+            else:
                 return
+        if last:
+            await self._remove_status()
         if self._address.person is not None:
             direct = await self._wire.direct()
             for piece in pieces[:-1]:
@@ -204,7 +250,7 @@ class DiscordSurface:
             await say(direct, pieces[-1], view=view)
 
     async def _whisper(self, pieces: list[str], *, last: bool, view: discord.ui.View | None = None) -> None:
-        if self._address.private and not self._used:
+        if self._address.private and not await self._is_used():
             only = view if len(pieces) == 1 else None
             edited = await self._wire.edit(pieces[0], files=(), view=only)
             self._used = True
@@ -284,10 +330,11 @@ class DiscordSurface:
 def progress(update: Queued | Working, locale: str) -> str:
     """How far it is, with an estimate that Discord's own clients count down."""
     if isinstance(update, Queued):
-        text = messages.queued(update.job, update.pictures, update.position, locale=locale)
+        text, timed = messages.queued(update.job, update.pictures, update.position, locale=locale), True
     else:
         text = messages.working(update.progress, update.pictures, locale=locale)
-    if update.eta_seconds is None:
+        timed = update.progress.stage is Stage.DRAWING  # how long a machine takes to start is in no estimate
+    if update.eta_seconds is None or not timed:
         return plain(text)
     then = discord.utils.utcnow() + timedelta(seconds=update.eta_seconds)
     return f"{plain(text)} {discord.utils.format_dt(then, 'R')}"

@@ -16,6 +16,7 @@ from bot import messages
 from bot.adapters.discord.address import Address
 from bot.adapters.discord.text import NOTHING
 from bot.errors import DeliveryError
+from engine.errors import EngineError
 
 SILENT = discord.AllowedMentions.none()
 UNKNOWN_MESSAGE, TOO_LARGE = 10008, 40005
@@ -48,12 +49,19 @@ class Wire:
         self._client = client
         self.address = address
         self._lost = False
-        self._begun = address.kept
+        self._begun = address.kept or address.moved
+        """The first answer says more than that somebody is thinking, or is gone."""
 
     @property
     def alive(self) -> bool:
         """Whether the interaction's token can still be used, as far as is known."""
         return not self._lost and self.address.alive
+
+    @property
+    def first(self) -> int:
+        """The message that is the first answer."""
+        moved = self.address.message if self.address.moved else None
+        return ORIGINAL if moved is None else moved
 
     # With the token.
 
@@ -61,13 +69,13 @@ class Wire:
         """The way to another interaction."""
         return Wire(self._client, other)
 
-    async def fetch(self, message: int = ORIGINAL) -> discord.Message | None:
+    async def fetch(self, message: int | None = None) -> discord.Message | None:
         """The first answer, or another message of this token; None if it is gone, or the token is."""
         if not self.alive:
             return None
         try:
             async with self._token():
-                return await self._webhook().fetch_message(message)
+                return await self._webhook().fetch_message(self.first if message is None else message)
         except TokenLostError:
             return None
         except discord.NotFound as error:
@@ -76,7 +84,12 @@ class Wire:
             return None
 
     async def edit(
-        self, content: str, *, files: Files | None = None, view: discord.ui.View | None = None, message: int = ORIGINAL
+        self,
+        content: str,
+        *,
+        files: Files | None = None,
+        view: discord.ui.View | None = None,
+        message: int | None = None,
     ) -> discord.Message | None:
         """Change the first answer, or another message of this token; None if somebody has deleted it.
 
@@ -88,15 +101,16 @@ class Wire:
         more: dict[str, Any] = {} if files is None else {"attachments": files}
         if view is not None:
             more["view"] = view
+        edited: discord.Message | None = None
         try:
             async with self._token():
-                edited = await self._webhook().edit_message(message, content=content, allowed_mentions=SILENT, **more)
+                edited = await self._webhook().edit_message(
+                    self.first if message is None else message, content=content, allowed_mentions=SILENT, **more
+                )
         except discord.NotFound as error:
             if error.code != UNKNOWN_MESSAGE:
                 raise
-            return None
-        finally:
-            self._begun = True
+        self._begun = True
         return edited
 
     async def follow(
@@ -117,7 +131,7 @@ class Wire:
         """
         more: dict[str, Any] = {"view": view} if view else {}
         if not self._begun:
-            await self.edit(NOTHING)
+            await self._begin()
         async with self._token():
             return await self._webhook().send(
                 content,
@@ -129,21 +143,29 @@ class Wire:
                 **more,
             )
 
-    async def remove(self, message: int = ORIGINAL) -> bool:
+    async def _begin(self) -> None:
+        """Say something where somebody is still said to be thinking."""
+        first = await self.fetch()
+        if first is not None and first.flags.loading:
+            await self.edit(NOTHING)
+        self._begun = True
+
+    async def remove(self, message: int | None = None) -> bool:
         """Delete the first answer, or another message of this token; False if there was none.
 
         Raises:
             TokenLostError: the token is used up.
         """
-        self._begun = True
+        removed = True
         try:
             async with self._token():
-                await self._webhook().delete_message(message)
+                await self._webhook().delete_message(self.first if message is None else message)
         except discord.NotFound as error:
             if error.code != UNKNOWN_MESSAGE:
                 raise
-            return False
-        return True
+            removed = False
+        self._begun = True
+        return removed
 
     # As the bot itself.
 
@@ -213,6 +235,9 @@ def translated(locale: str) -> Iterator[None]:
         if is_placeless(error):
             raise DeliveryError(messages.say("discord.no_place", locale), permanent=True) from error
         refused = messages.say("discord.refused", locale, reason=messages.quote(error.text or error.status))
-        raise DeliveryError(refused, permanent=400 <= error.status < 500 and error.status != 429) from error
+        busy = error.status == 429 or error.status >= 500
+        raise DeliveryError(refused, permanent=not busy and error.status >= 400, away=busy) from error
+    except EngineError as error:
+        raise DeliveryError(error.sentence) from error
     except (discord.DiscordException, aiohttp.ClientError, OSError) as error:
-        raise DeliveryError(messages.say("discord.unreachable", locale)) from error
+        raise DeliveryError(messages.say("discord.unreachable", locale), away=True) from error

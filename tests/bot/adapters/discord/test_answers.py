@@ -52,6 +52,14 @@ def with_files(discord: FakeDiscord) -> list[Message]:
     return [message for message in discord.messages if message.files]
 
 
+async def until_delivered(discord: FakeDiscord, person: Person, jobs: int = 1) -> None:
+    """Look into the history until so many jobs are said to be delivered."""
+    while not discord.log[-1].count("delivered") >= jobs:
+        shown = len(discord.log)
+        await person.command("history", [])
+        await discord.until(lambda shown=shown: len(discord.log) > shown)  # type: ignore[misc]
+
+
 async def test_the_first_answer_becomes_the_picture(
     app: App, discord: FakeDiscord, ada: Person, tmp_path: Path
 ) -> None:
@@ -199,10 +207,7 @@ async def test_a_message_that_arrived_unheard_is_not_sent_again(
         discord.hang = False
         before = len(discord.pictures)
         async with running(settings, engine) as app, connected(discord, app.dispatcher, tmp_path):
-            while not discord.log[-1].count("delivered") >= before:
-                shown = len(discord.log)
-                await ada.command("history", [])
-                await discord.until(lambda shown=shown: len(discord.log) > shown)  # type: ignore[misc]
+            await until_delivered(discord, ada, before)
         assert len(discord.pictures) == before
 
 

@@ -1,4 +1,4 @@
-"""The pure parts: escaped texts, stored addresses, smaller files."""
+"""The pure parts: escaped texts, stored addresses."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.adapters.discord.address import Address, read
-from bot.adapters.discord.files import shrunk
 from bot.adapters.discord.text import CHUNK, MAX_CONTENT, NOTHING, blocks, chunks, plain
-from tests.bot.adapters.discord.test_answers import noise
 
 
 @given(st.text())
@@ -41,11 +39,3 @@ def test_whatever_was_stored_can_be_read(stored: str) -> None:
 def test_an_address_survives_a_restart() -> None:
     address = Address(application=1, token="t", expires=2e9, interaction=2, channel=3, person=4)
     assert read(address.model_dump_json()) == address
-
-
-def test_a_picture_is_made_as_small_as_asked() -> None:
-    data = noise()
-    for limit in (len(data) // 2, len(data) // 10, 1000):
-        suffix, smaller = shrunk(data, limit)
-        assert suffix in ("webp", "jpeg")
-        assert len(smaller) <= limit
