@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any, Self
 
 import modal
 
-from bot.clients.modal import Deployed, Mounted
+from bot.clients.modal import MEMORY, Deployed, Mounted, translated
 from bot.settings import Settings, load
 from engine.models import baking, recipes
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-    from bot.serverless import Chats, Keeper
+    from bot.serverless.chats import Chats
+    from bot.serverless.keeper import Keeper
     from engine.deployment.engine import EngineService
     from engine.deployment.generator import GeneratorService
     from engine.line import Remote
@@ -36,7 +37,9 @@ DETOXIFY = PurePosixPath("/opt/detoxify")
 CONSTRAINTS = "/opt/constraints.txt"
 TORCH_FOR_CPU = "https://download.pytorch.org/whl/cpu"
 GENERATION_SECONDS = int(SETTINGS.generation_timeout) + 30
-"""Modal's limit for a batch; ours comes first, and has a sentence."""
+"""Modal's limit for a call; ours comes first, and has a sentence."""
+SERVED_SECONDS = 86_400
+"""Modal's longest: a page that stays open is one request, and may not end the container that all others are in."""
 ENVIRONMENT: dict[str, str | None] = {**SETTINGS.carried(), "EASEL_HOME": str(HOME), "HF_HUB_OFFLINE": "1"}
 
 app = modal.App(RENTAL.app)
@@ -84,7 +87,8 @@ def with_source(built: modal.Image) -> modal.Image:
     return built.add_local_python_source("engine", "bot", ignore=["**/__pycache__"])
 
 
-gpu_image = with_source(image("engine", "modal", torch_index=RENTAL.torch_index))
+WANTED = [extra for extra, wanted in {"gpu": SETTINGS.attention == "xformers", "int8": SETTINGS.int8}.items() if wanted]
+gpu_image = with_source(image("engine", "modal", *WANTED, torch_index=RENTAL.torch_index))
 cpu_image = with_source(
     image("engine", "modal", torch_index=TORCH_FOR_CPU)
     .run_commands(*baking.commands(recipes.DETOXIFY, DETOXIFY))
@@ -111,17 +115,21 @@ def generators() -> Remote:
     return Nearby(service)
 
 
+ON_GPU: dict[str, Any] = {
+    "image": gpu_image,
+    "gpu": list(RENTAL.gpus),
+    "volumes": {str(MODELS): weights.with_mount_options(read_only=True)},
+    "env": ENVIRONMENT,
+    "startup_timeout": RENTAL.startup_timeout,
+}
+
+
 @app.cls(
-    image=gpu_image,
-    gpu=list(RENTAL.gpus),
-    volumes={str(MODELS): weights.read_only()},
-    secrets=HUB_SECRETS,
-    env=ENVIRONMENT,
+    **ON_GPU,
     min_containers=RENTAL.gpu_containers_kept,
     max_containers=RENTAL.gpu_containers,
     scaledown_window=RENTAL.scaledown_window,
     timeout=GENERATION_SECONDS,
-    startup_timeout=RENTAL.startup_timeout,
     enable_memory_snapshot=RENTAL.memory_snapshot or RENTAL.gpu_snapshot,
     experimental_options={"enable_gpu_snapshot": True} if RENTAL.gpu_snapshot else {},
 )
@@ -165,12 +173,20 @@ class Generator:
             yield answer
 
 
+def asked(question: str) -> Any:  # noqa: ANN401  (what Modal makes of a method)
+    """A method that answers one of `wire.VALUES`, for which see `bot.clients.base.EngineClient`."""
+
+    async def answer(self: Engine, payload: bytes) -> bytes:
+        return await self.service.answer(question, payload)
+
+    return modal.method()(answer)
+
+
 @app.cls(
     image=cpu_image,
     cpu=RENTAL.engine_cores,
     memory=RENTAL.engine_memory,
-    volumes={str(MODELS): weights.read_only(), str(PICTURES): pictures},
-    secrets=HUB_SECRETS,
+    volumes={str(MODELS): weights.with_mount_options(read_only=True), str(PICTURES): pictures},
     env=ENVIRONMENT,
     max_containers=RENTAL.engine_containers,
     scaledown_window=RENTAL.engine_scaledown_window,
@@ -225,67 +241,25 @@ class Engine:
         """Draw an order; returns how each picture ended."""
         return await self.service.generate_batch(payload)
 
-    @modal.method()
-    async def info(self, payload: bytes) -> bytes:
-        """Models, defaults and warnings."""
-        return await self.service.answer("info", payload)
-
-    @modal.method()
-    async def cache_stats(self, payload: bytes) -> bytes:
-        """Figures of the cache."""
-        return await self.service.answer("cache_stats", payload)
-
-    @modal.method()
-    async def cache_list(self, payload: bytes) -> bytes:
-        """Entries of the cache."""
-        return await self.service.answer("cache_list", payload)
-
-    @modal.method()
-    async def cache_show(self, payload: bytes) -> bytes:
-        """One entry."""
-        return await self.service.answer("cache_show", payload)
-
-    @modal.method()
-    async def cache_read(self, payload: bytes) -> bytes:
-        """The file of an entry."""
-        return await self.service.answer("cache_read", payload)
-
-    @modal.method()
-    async def cache_delete(self, payload: bytes) -> bytes:
-        """Remove one entry."""
-        return await self.service.answer("cache_delete", payload)
-
-    @modal.method()
-    async def cache_clear(self, payload: bytes) -> bytes:
-        """Remove everything."""
-        return await self.service.answer("cache_clear", payload)
-
-    @modal.method()
-    async def cache_purge(self, payload: bytes) -> bytes:
-        """Remove what a person asked for."""
-        return await self.service.answer("cache_purge", payload)
-
-    @modal.method()
-    async def cache_verify(self, payload: bytes) -> bytes:
-        """Compare every file with its checksum."""
-        return await self.service.answer("cache_verify", payload)
-
-    @modal.method()
-    async def verify(self, payload: bytes) -> bytes:
-        """Say what a picture file tells of its making."""
-        return await self.service.answer("verify", payload)
-
-    @modal.method()
-    async def smaller(self, payload: bytes) -> bytes:
-        """A finished picture in fewer bytes."""
-        return await self.service.answer("smaller", payload)
+    info = asked("info")
+    cache_stats = asked("cache_stats")
+    cache_list = asked("cache_list")
+    cache_show = asked("cache_show")
+    cache_read = asked("cache_read")
+    cache_delete = asked("cache_delete")
+    cache_clear = clear_cache = asked("cache_clear")
+    cache_purge = purge = asked("cache_purge")
+    cache_verify = asked("cache_verify")
+    verify = asked("verify")
+    smaller = asked("smaller")
 
 
 def keeper(name: str) -> Keeper:
     """Of the database of a chat or of the web page; they don't share one."""
-    from bot.serverless import Keeper
+    from bot.serverless.keeper import Keeper
 
-    return Keeper(SETTINGS.database, Path(STATE / name), Mounted(state).commit)
+    folder = Path(STATE / name)
+    return Keeper(SETTINGS.database, folder, Mounted(state), beside=(SETTINGS.home / MEMORY,))
 
 
 SERVED: dict[str, Any] = {
@@ -294,7 +268,7 @@ SERVED: dict[str, Any] = {
     "env": ENVIRONMENT,
     "max_containers": 1,
     "scaledown_window": RENTAL.engine_scaledown_window,
-    "timeout": int(RENTAL.deadline),
+    "timeout": SERVED_SECONDS,
     "startup_timeout": RENTAL.startup_timeout,
 }
 CHATS = [name for name in RENTAL.serve if name in CHAT_SECRETS]
@@ -304,7 +278,7 @@ def served_chats(chat: type[Any]) -> Any:  # noqa: ANN401  (Modal's own, or the 
     """Deploy the class, if a chat is to be served."""
     if not CHATS:
         return chat
-    deploy = app.cls(**SERVED, secrets=[CHAT_SECRETS[name]() for name in CHATS])
+    deploy = app.cls(**SERVED, min_containers=int(RENTAL.chat_kept), secrets=[CHAT_SECRETS[name]() for name in CHATS])
     return deploy(modal.concurrent(max_inputs=100)(chat))
 
 
@@ -328,7 +302,7 @@ class Chat:
     @modal.enter()
     async def open(self) -> None:
         """Bring the database back."""
-        from bot.serverless import Chats
+        from bot.serverless.chats import Chats
 
         served = {"engine": "modal", "slack_http": "slack" in RENTAL.serve}
         self.chats = Chats(SETTINGS.model_copy(update=served), keeper("chat"), self.keep)
@@ -353,9 +327,10 @@ class Chat:
 @served_page
 def gradio_app() -> ASGIApp:
     """The web page."""
-    from bot.serverless import page
+    from bot.serverless.page import page
 
-    return page(SETTINGS.model_copy(update={"engine": "modal"}), keeper("web"))
+    address = SETTINGS.web_url or gradio_app.get_web_url()  # of a domain of one's own, only the operator knows
+    return page(SETTINGS.model_copy(update={"engine": "modal", "web_url": address}), keeper("web"))
 
 
 @app.function(
@@ -375,14 +350,7 @@ def download(model: str = SETTINGS.model) -> str:
     return str(path)
 
 
-@app.function(
-    image=gpu_image,
-    gpu=list(RENTAL.gpus),
-    volumes={str(MODELS): weights.read_only()},
-    env=ENVIRONMENT,
-    timeout=1800,
-    startup_timeout=RENTAL.startup_timeout,
-)
+@app.function(**ON_GPU, max_containers=1, timeout=1800)
 def benchmark_on_gpu(rounds: int = 5) -> str:
     """Our pipeline and that of diffusers, in one container."""
     import torch as installed
@@ -391,20 +359,41 @@ def benchmark_on_gpu(rounds: int = 5) -> str:
     from engine.race import race, table
 
     found = installed.cuda.get_device_name() if installed.cuda.is_available() else "no GPU"
-    rows = table(tuple(race(settings_for_gpu(), make, rounds=rounds)))
-    return f"{SETTINGS.model} on {found}, torch {installed.__version__}\n{rows}"
+    figures = table(race(settings_for_gpu(), make, rounds=rounds))
+    return f"{SETTINGS.model} on {found}, torch {installed.__version__}\n{figures}"
+
+
+@app.function(**ON_GPU, max_containers=1, timeout=GENERATION_SECONDS)
+async def draw_without_snapshot(payload: bytes) -> AsyncGenerator[bytes, None]:
+    """Load the model and draw a batch, as the first call of a container does that was not started from a snapshot."""
+    from engine import wire
+    from engine.deployment.generator import GeneratorService
+
+    yield wire.called(modal.current_function_call_id() or "")
+    service = GeneratorService(settings_for_gpu(), RENTAL)
+    service.load()
+    service.wake()
+    async for answer in service.draw(payload, ""):
+        yield answer
+    await service.close()
 
 
 @app.local_entrypoint()
 def benchmark(rounds: int = 5) -> None:
-    """`modal run modal_engine.py::benchmark`: seconds a picture, then the cold start of the deployed GPU class.
+    """`modal run modal_engine.py::benchmark`: seconds a picture, and cold starts without a snapshot and with one.
 
-    To compare that with and without a snapshot, deploy with EASEL_MODAL__MEMORY_SNAPSHOT=false and run it again.
+    The first start after a deployment makes the snapshot and takes longer, so the deployed class starts twice.
     """
     from engine import race
 
+    def tell(what: str, cold: race.ColdStart) -> None:
+        sys.stdout.write(f"cold start {what}: container {cold.container:.1f} s, picture {cold.picture:.1f} s\n")
+
     sys.stdout.write(benchmark_on_gpu.remote(rounds) + "\n")
-    deployed = modal.Cls.from_name(RENTAL.app, "Generator", environment_name=RENTAL.environment)()
-    way = "from a snapshot" if RENTAL.memory_snapshot else "without a snapshot"
-    for name, seconds in race.first_picture(deployed.draw.remote_gen, SETTINGS):
-        sys.stdout.write(f"cold start {way}, {name}: {seconds:.1f} s\n")
+    tell("without a snapshot", race.first_picture(draw_without_snapshot.remote_gen, SETTINGS))
+    with translated():
+        deployed = modal.Cls.from_name(RENTAL.app, "Generator", environment_name=RENTAL.environment)().draw
+        way = "from a snapshot" if RENTAL.memory_snapshot or RENTAL.gpu_snapshot else "as deployed, without one"
+        for turn in ("first", "second"):
+            race.until_idle(lambda: deployed.get_current_stats().num_total_runners, RENTAL.scaledown_window + 300)
+            tell(f"{way}, {turn}", race.first_picture(deployed.remote_gen, SETTINGS))

@@ -80,6 +80,9 @@ class RentalSettings(BaseModel):
     serve: tuple[Literal["web", "discord", "slack"], ...] = Field(
         default=(), description="Also run these on Modal, without a server of your own; each needs its secret."
     )
+    chat_kept: bool = Field(
+        default=False, description="Keep the container of `discord` and `slack` up, so that no command waits for it."
+    )
     weights_volume: Name = Field(default="easel-weights", description="Volume of the models.")
     cache_volume: Name = Field(default="easel-cache", description="Volume of the cached pictures.")
     state_volume: Name = Field(default="easel-state", description="Volume of the database, for what `serve` names.")

@@ -68,6 +68,12 @@ def functions(control: FakeModal) -> dict[str, Any]:
     return {choices[0].function_name or choices[0].implementation_name: choices for choices in created}
 
 
+def secret_named(control: FakeModal, name: str) -> str:
+    """Its id: the control plane counts what it is asked for."""
+    (found,) = {id_ for id_, request in control.made.items() if getattr(request, "deployment_name", "") == name}
+    return found
+
+
 @pytest.fixture(scope="module")
 def control(folder: Path) -> FakeModal:
     """What came of deploying without any settings."""
@@ -76,7 +82,7 @@ def control(folder: Path) -> FakeModal:
 
 def test_what_a_deployment_consists_of(control: FakeModal) -> None:
     made = functions(control)
-    assert sorted(made) == ["Engine.*", "Generator.*", "benchmark_on_gpu", "download"]
+    assert sorted(made) == ["Engine.*", "Generator.*", "benchmark_on_gpu", "download", "draw_without_snapshot"]
 
     (generator,) = made["Generator.*"]
     assert generator.resources.gpu_config.gpu_type == "A10"
@@ -95,7 +101,8 @@ def test_what_a_deployment_consists_of(control: FakeModal) -> None:
     assert engine.autoscaler_settings.max_containers == 1
     mounts = {mount.mount_path: mount.read_only for mount in engine.volume_mounts}
     assert mounts == {"/easel/models": True, "/easel/cache": False}
-    assert set(engine.method_definitions) == {"generate", "generate_batch", *wire.VALUES}
+    methods = {"generate", "generate_batch", "clear_cache", "purge", *wire.VALUES}
+    assert set(engine.method_definitions) == methods
 
     assert sorted(request.deployment_name for request in control.requests["VolumeGetOrCreate"]) == [
         "easel-cache",
@@ -115,6 +122,8 @@ async def test_settings_travel_with_the_deployment_and_secrets_don_t(folder: Pat
         EASEL_MODAL__HUB_SECRET="easel-hub",
         EASEL_MODAL__GPU_CONTAINERS="7",
         EASEL_MODAL__GPU_SNAPSHOT="true",
+        EASEL_MODAL__CHAT_KEPT="true",
+        EASEL_ATTENTION="xformers",
     )
     sent = str(control.requests)
     assert "very-secret" not in sent
@@ -136,10 +145,16 @@ async def test_settings_travel_with_the_deployment_and_secrets_don_t(folder: Pat
     assert [choice.resources.gpu_config.gpu_type for choice in made["Generator.*"]] == ["L4", "A10"]
     assert made["Generator.*"][0].concurrency_limit == 7
     assert made["Generator.*"][0].experimental_options["enable_gpu_snapshot"] == "True"
-    (chat,) = made["Chat.*"]
-    assert chat.autoscaler_settings.max_containers == 1, "it alone has the database"
+    (chat,), (page,) = made["Chat.*"], made["gradio_app"]
+    assert chat.autoscaler_settings.max_containers == page.autoscaler_settings.max_containers == 1, "each its database"
+    assert (chat.warm_pool_size, page.warm_pool_size) == (1, 0)
+    assert page.timeout_secs == 86_400, "an open page is one request"
     assert set(chat.method_definitions) == {"web", "attend"}
     assert [mount.mount_path for mount in chat.volume_mounts] == ["/state"]
+    layers = [" ".join(request.image.dockerfile_commands) for request in control.requests["ImageGetOrCreate"]]
+    assert any("xformers" in layer for layer in layers)
+    hub = secret_named(control, "easel-hub")
+    assert [name for name, (function, *_) in made.items() if hub in function.secret_ids] == ["download"]
 
 
 def test_images_are_pinned_and_a_change_of_code_builds_nothing(control: FakeModal) -> None:

@@ -67,17 +67,19 @@ class DeployedEngine:
         deadline: seconds for which an order is tried.
         startup: seconds within which a machine must have started.
         memory: file that keeps what is known of the engine, so that the bot can start while it is away.
+        trusted: whether what was remembered is as good as meeting the engine: where it was deployed with this bot.
         clock: the time.
         jitter: makes a pause shorter, so that many bots don't come back at once.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (each is a choice of its own)
         self,
         edge: Edge,
         *,
         deadline: float,
         startup: float,
         memory: Path | None = None,
+        trusted: Callable[[EngineInfo], bool] = lambda _: False,
         clock: Clock | None = None,
         jitter: Callable[[float], float] = lambda pause: random.uniform(0.5, 1.0) * pause,
     ) -> None:
@@ -86,6 +88,7 @@ class DeployedEngine:
         self._deadline = deadline
         self._startup = startup
         self._memory = memory
+        self._trusted = trusted
         self._clock = clock or SystemClock()
         self._jitter = jitter
         self._breaker = Breaker(self._clock.monotonic)
@@ -97,12 +100,17 @@ class DeployedEngine:
     async def start(self) -> None:
         """Meet the engine; where it is away but was known before, go on with that.
 
+        Nobody waits for its machine where what is remembered of it can be trusted.
+
         Raises:
             VersionMismatchError: it is of another version.
             EngineError: it isn't deployed, or refuses this bot.
         """
         if self._memory is not None:
             self._info = await asyncio.to_thread(_remembered, self._memory)
+        if self._info is not None and self._trusted(self._info):
+            self._refresh = asyncio.create_task(self._meet_again())
+            return
         try:
             await self._meet()
         except UnreachableError as error:

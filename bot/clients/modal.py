@@ -12,6 +12,7 @@ from bot.clients.base import EngineClient
 from bot.clients.deployed import DeployedEngine
 from bot.settings import Settings
 from engine.errors import EngineError, ExtraMissingError, UnreachableError
+from engine.types import SCHEMA_VERSION, EngineInfo
 
 MEMORY = "modal-engine.json"
 """What is known of the deployed engine, in the home folder."""
@@ -51,7 +52,14 @@ def connect(settings: Settings) -> EngineClient:
         deadline=rental.deadline,
         startup=rental.startup_timeout,
         memory=settings.home / MEMORY,
+        trusted=lambda info: not modal.is_local() and _is_of(settings, info),
     )
+
+
+def _is_of(settings: Settings, info: EngineInfo) -> bool:
+    """Whether an engine with these settings would say so of itself."""
+    offered = tuple(dict.fromkeys((settings.model, *settings.models)))
+    return info.schema_version == SCHEMA_VERSION and tuple(model.name for model in info.models) == offered
 
 
 class Deployed:

@@ -11,9 +11,12 @@ from typing import Any
 import httpx
 import pytest
 from pydantic import SecretStr
+from starlette.testclient import TestClient
 
-from bot import serverless
-from bot.serverless import Chats, Keeper
+from bot.serverless import chats
+from bot.serverless.chats import Chats
+from bot.serverless.keeper import Keeper
+from bot.serverless.page import page
 from bot.settings import Settings
 from tests.contract.slack import free_port
 from tests.fakes.discord import FakeDiscord
@@ -28,8 +31,8 @@ from tests.fakes.slack_api import BOT_TOKEN
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serverless, "LOOK_SECONDS", 0.02)
-    monkeypatch.setattr(serverless, "QUIET_SECONDS", 0.5)
+    monkeypatch.setattr(chats, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(chats, "QUIET_SECONDS", 0.5)
 
 
 class Machine:
@@ -38,15 +41,19 @@ class Machine:
     def __init__(self, folder: Path, name: str, engine: ScriptedEngine, settings: dict[str, Any]) -> None:
         self.settings = Settings(home=folder / name, **settings)
         self.commits = 0
-        self.committed = asyncio.Event()
+        self.copied = asyncio.Event()
         self.kept: list[asyncio.Task[None]] = []
         self.loop = asyncio.get_running_loop()
-        keeper = Keeper(self.settings.database, folder / "volume", self.commit)
-        self.chats = Chats(self.settings, keeper, self.keep, client=engine)
+        self.keeper = Keeper(self.settings.database, folder / "volume", self)
+        self.chats = Chats(self.settings, self.keeper, self.keep, client=engine)
 
     def commit(self) -> None:
         self.commits += 1
-        self.loop.call_soon_threadsafe(self.committed.set)
+        if self.commits > 1:  # the first one says who holds the database
+            self.loop.call_soon_threadsafe(self.copied.set)
+
+    def reload(self) -> None:
+        """The volume is a folder of this machine."""
 
     async def keep(self) -> None:
         self.kept.append(asyncio.create_task(self.chats.attend()))
@@ -101,7 +108,7 @@ async def test_a_command_keeps_the_machine_until_it_is_answered(tmp_path: Path) 
         engine.gate.set()
         await asyncio.wait_for(attending, 20)
         assert len(discord.pictures) == 1
-        assert one.commits == 2, "a copy of the database when it was accepted, and one when it was done"
+        assert one.commits == 3, "who holds it, a copy of the database when it was accepted, and one when it was done"
 
 
 async def test_the_next_machine_finishes_what_a_lost_one_had_accepted(tmp_path: Path) -> None:
@@ -113,7 +120,7 @@ async def test_the_next_machine_finishes_what_a_lost_one_had_accepted(tmp_path: 
         connected(discord, lost)
         await Person(discord).imagine("a red apple")
         await engine.begun.wait()
-        await lost.committed.wait()
+        await lost.copied.wait()
         copy = (tmp_path / "volume" / "easel.db").read_bytes()
         await lost.chats.stop()
         (tmp_path / "volume" / "easel.db").write_bytes(copy)  # it had no time to make another one
@@ -191,12 +198,122 @@ async def test_a_machine_that_can_t_be_kept_works_on(tmp_path: Path) -> None:
 
 async def test_a_copy_that_fails_costs_no_answer(tmp_path: Path) -> None:
     async with machine(tmp_path, "one", ScriptedEngine()) as one:
-        (tmp_path / "volume").write_text("a file where the folder should be")
+        (tmp_path / "volume" / "easel.db").mkdir()
+        (tmp_path / "volume" / "easel.db.before").write_text("a file where a folder can't be moved")
         await one.chats.attend()
+
+
+async def test_work_that_takes_long_is_attended_by_one_call_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Modal ends calls that take too long, and what keeps the machine would end with them."""
+    monkeypatch.setattr(chats, "ATTEND_SECONDS", 0.1)
+    discord, engine = FakeDiscord(), ScriptedEngine()
+    engine.gate.clear()
+    async with discord.serving(), machine(tmp_path, "one", engine, **for_discord(discord)) as one:
+        connected(discord, one)
+        await Person(discord).imagine("a red apple")
+        await engine.begun.wait()
+        async with asyncio.timeout(20):
+            while len(one.kept) < 3:
+                await asyncio.wait([one.kept[-1]])
+        assert not one.kept[-1].done()
+        engine.gate.set()
+        monkeypatch.setattr(chats, "ATTEND_SECONDS", 20.0)
+        await discord.until(lambda: len(discord.pictures) == 1)
+
+
+async def test_a_machine_that_was_replaced_stops_and_copies_no_more(tmp_path: Path) -> None:
+    """After `modal deploy` the old container goes on for a while; its copy would undo what the new one keeps."""
+    discord, engine = FakeDiscord(), ScriptedEngine()
+    engine.gate.clear()
+    async with discord.serving(), machine(tmp_path, "old", engine, **for_discord(discord)) as old:
+        connected(discord, old)
+        await Person(discord).imagine("a red apple")
+        await engine.begun.wait()
+        await old.copied.wait()
+        async with machine(tmp_path, "new", ScriptedEngine(), **for_discord(discord)) as new:
+            await asyncio.wait_for(old.kept[0], 20)
+            body = b'{"type": 1}'
+            assert (await old.post("/discord/interactions", signed(body), body)).status_code == 503
+            commits = old.commits
+            await old.keeper.save()
+            assert old.commits == commits
+            await asyncio.wait_for(new.chats.attend(), 20)
+        assert len(discord.pictures) == 1, "by the new one alone"
+
+
+async def test_a_damaged_copy_is_not_begun_with(tmp_path: Path) -> None:
+    async with machine(tmp_path, "one", ScriptedEngine()) as one:
+        await one.keeper.save()
+        (one.settings.home / "easel.db").touch()  # as if something had changed
+    copy, before = tmp_path / "volume" / "easel.db", tmp_path / "volume" / "easel.db.before"
+    assert before.exists()
+    copy.write_bytes(copy.read_bytes()[:5000])
+    async with machine(tmp_path, "two", ScriptedEngine()) as two:
+        assert await health(two) == "ok"
+    copy.write_bytes(b"torn")
+    before.write_bytes(b"torn as well")
+    async with machine(tmp_path, "three", ScriptedEngine()) as three:
+        assert three.chats._session is None, "an empty database would be copied over what can perhaps be mended"
+    assert copy.read_bytes() == b"torn"
+
+
+async def test_nothing_is_copied_that_has_not_changed(tmp_path: Path) -> None:
+    async with machine(tmp_path, "one", ScriptedEngine()) as one:
+        await one.keeper.save()
+        commits = one.commits
+        await one.keeper.save()
+        assert one.commits == commits
+
+
+async def test_what_is_known_of_the_engine_comes_along(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "home")
+    memory, volume = tmp_path / "home" / "engine.json", Nowhere()
+    async with machine(tmp_path, "one", ScriptedEngine()) as one:
+        keeper = Keeper(one.settings.database, tmp_path / "kept", volume, beside=(memory,))
+        await keeper.restore()
+        memory.parent.mkdir()
+        memory.write_text("known")
+        await keeper.save()
+    memory.unlink()
+    await Keeper(settings.database, tmp_path / "kept", volume, beside=(memory,)).restore()
+    assert memory.read_text() == "known"
+
+
+class Nowhere:
+    """A volume that can't be reached."""
+
+    def commit(self) -> None:
+        raise OSError("no volume")
+
+    def reload(self) -> None:
+        raise OSError("no volume")
+
+
+async def test_a_chat_that_can_t_start_answers_so_and_doesn_t_crash(tmp_path: Path) -> None:
+    """Modal starts what crashed again, without end."""
+    settings = {"modal": {"serve": ("discord",)}, "discord_token": SecretStr("x")}
+    async with machine(tmp_path, "one", ScriptedEngine(), **settings) as one:
+        body = b'{"type": 1}'
+        assert (await one.post("/discord/interactions", signed(body), body)).status_code == 503
+        assert await health(one) == "ok"
+
+
+def test_a_page_that_can_t_start_answers_so_and_doesn_t_crash(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "home")
+    (tmp_path / "volume").mkdir()
+    (tmp_path / "volume" / "easel.db").write_bytes(b"torn")
+    with TestClient(page(settings, Keeper(settings.database, tmp_path / "volume", Nowhere()))) as client:
+        assert client.get("/").status_code == 503
+
+
+async def health(machine: Machine) -> str:
+    transport = httpx.ASGITransport(machine.chats.application())
+    async with httpx.AsyncClient(transport=transport, base_url="http://easel") as client:
+        return (await client.get("/health")).text
 
 
 async def test_health(tmp_path: Path) -> None:
     async with machine(tmp_path, "one", ScriptedEngine()) as one:
-        transport = httpx.ASGITransport(one.chats.application())
-        async with httpx.AsyncClient(transport=transport, base_url="http://easel") as client:
-            assert (await client.get("/health")).text == "ok"
+        assert await health(one) == "ok"

@@ -1,133 +1,30 @@
-"""What the Modal app's classes do, with a scripted pipeline where the GPU would be and everything else real."""
+"""What the Modal app's class without a GPU does, with a scripted pipeline where the GPU would be and all else real."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from engine import marks, wire
-from engine.cache.volume import Volume
 from engine.deployment import answers, fault
 from engine.deployment.engine import EngineService
 from engine.deployment.generator import GeneratorService, Nearby
 from engine.errors import (
     EngineError,
-    MemoryExhaustedError,
     StorageError,
     UnreachableError,
     VersionMismatchError,
     WeightsError,
 )
-from engine.models.registry import ModelSource
-from engine.pipelines.base import Drawing
-from engine.pipelines.remote import NEWS, Drawn, Step, unpacked
-from engine.rental import RentalSettings
 from engine.settings import EngineSettings
-from engine.types import SCHEMA_VERSION, Cached, Cancelled, Event, Failed, Image, Order, Progress, Refused, Stage
+from engine.types import SCHEMA_VERSION, Cached, Cancelled, Failed, Image, Progress, Refused, Stage
+from tests.engine.deployed import RENTAL, Clock, Deployment, Disk, deployed
 from tests.engine.ordering import order, pixel, request
 from tests.engine.scripted_pipeline import ScriptedPipeline
-
-RENTAL = RentalSettings(gpus=("A10",), prices={"A10": 3600.0}, scaledown_window=10)
-
-
-class Counted(Nearby):
-    """A generator whose calls are counted, which can be away, and which remembers what was cancelled."""
-
-    def __init__(self, service: GeneratorService) -> None:
-        super().__init__(service)
-        self.calls = 0
-        self.away = False
-        self.cancelled: list[str] = []
-        self.full: asyncio.Event | None = None
-        """Set, if there is one, once as many have called as are wanted; until it is let go, they wait."""
-        self.wanted = 0
-        self.let_go = asyncio.Event()
-
-    async def stream(self, payload: bytes) -> AsyncGenerator[bytes, None]:
-        self.calls += 1
-        if self.away:
-            raise UnreachableError("No GPU.")
-        if self.full is not None:
-            if self.calls == self.wanted:
-                self.full.set()
-            await self.let_go.wait()
-        async for answer in super().stream(payload):
-            yield answer
-
-    async def cancel(self, call: str) -> None:
-        self.cancelled.append(call)
-
-
-class Disk(Volume):
-    """A volume that is this machine's disk."""
-
-    def __init__(self) -> None:
-        self.commits = 0
-        self.reloads = 0
-
-    def commit(self) -> None:
-        self.commits += 1
-
-    def reload(self) -> None:
-        self.reloads += 1
-
-
-class Deployment:
-    """Both services, as the app connects them."""
-
-    def __init__(self, home: Path, pipeline: ScriptedPipeline, **settings: Any) -> None:
-        self.settings = EngineSettings(home=home, **settings)
-        self.pipeline = pipeline
-        self.volume = Disk()
-        self.generator = GeneratorService(self.settings, RENTAL, make=pipeline)
-        self.generator.load()
-        self.generator.wake()
-        self.counted = Counted(self.generator)
-        self.engine = self.another(home / "index")
-
-    def another(self, index: Path) -> EngineService:
-        return EngineService(self.settings, RENTAL, generator=self.counted, volume=self.volume, index_folder=index)
-
-    async def draw(self, wanted: Order) -> list[Event]:
-        return [event async for event in self.stream(wanted)]
-
-    async def stream(self, wanted: Order) -> AsyncGenerator[Event, None]:
-        async for payload in self.engine.generate(wire.call(order=wanted), "fc-1"):
-            answer = wire.read(payload)
-            if answer.value is not None:
-                yield wire.understood(wire.EVENT, answer.value)
-
-    async def picture(self, wanted: Order) -> Image:
-        found = (await self.draw(wanted))[-1]
-        assert isinstance(found, Image)
-        return found
-
-    async def ask(self, question: str, **arguments: wire.Argument) -> Any:
-        answer = wire.read(await self.engine.answer(question, wire.call(**arguments)))
-        return wire.understood(wire.VALUES[question], answer.value)
-
-
-@pytest.fixture
-def pipeline() -> ScriptedPipeline:
-    return ScriptedPipeline()
-
-
-@asynccontextmanager
-async def deployed(home: Path, pipeline: ScriptedPipeline, **settings: Any) -> AsyncIterator[Deployment]:
-    deployment = Deployment(home, pipeline, **settings)
-    await deployment.engine.open()
-    try:
-        yield deployment
-    finally:
-        pipeline.gate.set()
-        await deployment.engine.close()
-        await deployment.generator.close()
 
 
 async def test_a_picture_is_drawn_elsewhere_and_finished_here(tmp_path: Path, pipeline: ScriptedPipeline) -> None:
@@ -330,64 +227,6 @@ async def test_a_container_that_can_t_start_answers_so_to_everybody(tmp_path: Pa
             await there.ask("info")
 
 
-async def test_a_gpu_container_without_weights_answers_so_and_does_not_crash(tmp_path: Path) -> None:
-    service = GeneratorService(EngineSettings(home=tmp_path, model="sd15"), RENTAL)
-    service.load()
-    service.wake()
-    answers = [payload async for payload in service.draw(wire.call(requests=(request(),)), "fc-2")]
-    with pytest.raises(WeightsError, match="sd15"):
-        wire.read(answers[-1])
-    await service.close()
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.time = 0.0
-
-    def __call__(self) -> float:
-        return self.time
-
-
-class Arriving(ScriptedPipeline):
-    """Its weights are brought later."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.there = False
-
-    def load(self) -> None:
-        if not self.there:
-            raise WeightsError("It is not here.")
-        super().load()
-
-
-async def test_a_fault_from_before_the_snapshot_is_not_kept_in_it(tmp_path: Path) -> None:
-    arriving = Arriving()
-    service = GeneratorService(EngineSettings(home=tmp_path), RENTAL, make=arriving)
-    service.load()
-    arriving.there = True
-    service.wake()
-    assert isinstance((await draw_on_gpu(service))[-1], Drawn)
-    await service.close()
-
-
-async def test_a_gpu_container_that_didn_t_start_tries_again_after_a_while(tmp_path: Path) -> None:
-    """It answers fast, so it is given more calls than the others: for ever wrong, it would be everybody's end."""
-    arriving, clock, disk = Arriving(), Clock(), Disk()
-    service = GeneratorService(EngineSettings(home=tmp_path), RENTAL, make=arriving, weights=disk, monotonic=clock)
-    service.load()
-    service.wake()
-    arriving.there = True
-    clock.time += fault.RETRY_SECONDS - 1
-    with pytest.raises(WeightsError):
-        await draw_on_gpu(service)
-    clock.time += 1
-    drawn = await asyncio.gather(draw_on_gpu(service), draw_on_gpu(service, seed=8))
-    assert all(isinstance(news[-1], Drawn) for news in drawn)
-    assert arriving.loads == 1
-    await service.close()
-
-
 async def test_an_engine_that_didn_t_open_tries_again_after_a_while(tmp_path: Path, pipeline: ScriptedPipeline) -> None:
     (tmp_path / "cache").write_text("a file where the folder should be")
     clock = Clock()
@@ -475,70 +314,6 @@ async def test_the_certificate_outlives_its_container(tmp_path: Path, pipeline: 
     kept = tmp_path / "cache" / marks.FOLDER
     assert any(path.suffix == ".pem" for path in kept.iterdir())
     assert (tmp_path / marks.FOLDER).resolve() == kept
-
-
-class Cramped(ScriptedPipeline):
-    """Doesn't fit the GPU, unless told to use as little as possible."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.made: list[EngineSettings] = []
-
-    def __call__(self, source: ModelSource, settings: EngineSettings) -> Cramped:
-        self.made.append(settings)
-        return self
-
-    def draw(self, requests: Any, on_step: Any) -> list[Drawing]:
-        settings = self.made[-1]
-        if not settings.offload or (requests[0].width > 512 and settings.attention_slice == 1):
-            raise MemoryExhaustedError("It doesn't fit.")
-        return super().draw(requests, on_step)
-
-
-async def draw_on_gpu(service: GeneratorService, **changes: Any) -> list[Step | Drawn]:
-    news = []
-    async for payload in service.draw(wire.call(requests=(request(**changes),)), "fc-1"):
-        answer = wire.read(payload)
-        if answer.value is not None:
-            news.append(wire.understood(NEWS, answer.value))
-    return news
-
-
-async def test_out_of_memory_is_tried_once_smaller_then_fails_clearly_and_the_container_lives(tmp_path: Path) -> None:
-    cramped = Cramped()
-    service = GeneratorService(EngineSettings(home=tmp_path), RENTAL, make=cramped)
-    service.load()
-    service.wake()
-    drawn = (await draw_on_gpu(service))[-1]
-    assert isinstance(drawn, Drawn)
-    assert unpacked(drawn).image.getpixel((0, 0)) == (7, 0, 128)
-    assert [(settings.offload, settings.attention_slice) for settings in cramped.made] == [(False, None), (True, 1)]
-    with pytest.raises(MemoryExhaustedError):
-        await draw_on_gpu(service, width=1024)
-    assert len(cramped.made) == 4, "the usual pipeline again, then once smaller, and no third time"
-    await service.close()
-
-
-def test_before_the_snapshot_torch_s_cuda_is_not_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the bundled model's real pipeline: a process that has looked for a GPU can't be restored beside one."""
-    import torch
-
-    asked: list[str] = []
-    for name in ("is_available", "device_count", "init", "_lazy_init", "get_device_properties"):
-        monkeypatch.setattr(torch.cuda, name, lambda *_, name=name: asked.append(name))
-    service = GeneratorService(EngineSettings(home=tmp_path, device="cuda"), RENTAL)
-    service.load()
-    service._fault.check()
-    assert asked == []
-
-
-def test_before_the_snapshot_nothing_asks_for_a_gpu(tmp_path: Path) -> None:
-    cramped = Cramped()
-    settings = EngineSettings(home=tmp_path, device="cuda", attention="flash", offload=True)
-    GeneratorService(settings, RENTAL, make=cramped).load()
-    (used,) = cramped.made
-    assert (used.device, used.precision, used.attention, used.offload) == ("cpu", "float16", "auto", False)
-    assert cramped.loads == 1
 
 
 async def test_cancelled_orders_end_so(tmp_path: Path, pipeline: ScriptedPipeline) -> None:

@@ -3,32 +3,78 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from engine import wire
+from engine.errors import UnreachableError
 from engine.models.registry import ModelSource
 from engine.pipelines.base import Pipeline
 from engine.pipelines.remote import Drawn, Step
-from engine.race import ENTRIES, first_picture, race, table
+from engine.race import ENTRIES, ColdStart, first_picture, race, table, until_idle
 from engine.settings import EngineSettings
 from tests.engine.scripted_pipeline import ScriptedPipeline
 
 
-def test_every_entry_is_timed_by_its_own_pipeline(tmp_path: Path) -> None:
-    made: list[str] = []
-    ticks = iter(range(10_000))
-    pipeline = ScriptedPipeline()
+class Runner(ScriptedPipeline):
+    """Takes as long as its maker and its steps say, by a clock of its own."""
+
+    def __init__(self, clock: Clock, source: ModelSource) -> None:
+        super().__init__()
+        self.clock = clock
+        self.source = source
+
+    def load(self) -> None:
+        self.clock.time += 10
+
+    def draw(self, requests: object, on_step: object) -> list[object]:  # type: ignore[override]
+        (request,) = requests  # type: ignore[misc]
+        self.clock.drawn.append((self.source.kind, request.steps, request.width))
+        slow = 2.0 if self.source.kind == "diffusers" else 1.0
+        self.clock.time += slow * request.steps / 10 + (5.0 if len(self.clock.drawn) <= len(ENTRIES) else 0.0)
+        return []
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.time = 0.0
+        self.drawn: list[tuple[str, int, int]] = []
+
+    def __call__(self) -> float:
+        return self.time
+
+
+def test_all_take_turns_and_are_set_against_the_stock_pipeline(tmp_path: Path) -> None:
+    clock = Clock()
 
     def make(source: ModelSource, settings: EngineSettings) -> Pipeline:
-        made.append(source.kind)
-        return pipeline
+        return Runner(clock, source)
 
-    rows = list(race(EngineSettings(home=tmp_path), make, rounds=3, monotonic=lambda: float(next(ticks))))
-    assert made == ["native", "diffusers"]
+    rows = race(EngineSettings(home=tmp_path), make, rounds=3, monotonic=clock)
     assert [row.name for row in rows] == [name for name, *_ in ENTRIES]
-    assert len(pipeline.batches) == 4 * len(ENTRIES)
-    assert {(row.load_seconds, row.first_seconds, row.seconds) for row in rows} == {(1.0, 1.0, 1.0)}
-    assert table(rows).count("1.00s") == 3 * len(rows)
+    assert clock.drawn == [(who, steps, 512) for _, steps, _, who in ENTRIES] * 4, "512 pixels, in turns"
+    ours = rows[0]
+    assert (ours.load_seconds, ours.first_seconds, ours.seconds) == pytest.approx((10.0, 10.0, 5.0))
+    assert {row.times_stock for row in rows[:5]} == {2.0}
+    assert {row.times_stock for row in rows[5:]} == {1.0}
+    assert table(rows).splitlines()[1].split() == ["exact,", "50", "steps", "10.00s", "10.00s", "5.00s", "2.00x"]
+
+
+def test_a_model_that_diffusers_alone_draws_races_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from engine import race as racing
+
+    clock, found = Clock(), racing.resolve
+    monkeypatch.setattr(racing, "resolve", lambda *of: replace(found(*of), kind="diffusers"))
+    rows = race(EngineSettings(home=tmp_path), lambda source, _: Runner(clock, source), monotonic=clock)
+    assert [row.name for row in rows] == ["diffusers, 50 steps", "diffusers, 20 steps"]
+
+
+def answering(*answers: bytes) -> Iterator[bytes]:
+    yield wire.called("fc-1")
+    yield wire.alive()
+    yield from answers
 
 
 def test_a_cold_start_is_timed_from_the_call(tmp_path: Path) -> None:
@@ -36,10 +82,27 @@ def test_a_cold_start_is_timed_from_the_call(tmp_path: Path) -> None:
 
     def draw(payload: bytes) -> Iterator[bytes]:
         assert len(wire.arguments(payload)["requests"]) == 1
-        yield wire.called("fc-1")
-        yield wire.alive()
-        yield wire.value(Step(step=1, steps=1))
-        yield wire.value(Drawn(place=0, data=b"png", seconds={}))
+        return answering(
+            wire.called("once more, by the service"),
+            wire.value(Step(step=1, steps=1)),
+            wire.value(Drawn(place=0, data=b"png", seconds={})),
+        )
 
-    timed = list(first_picture(draw, EngineSettings(home=tmp_path), lambda: next(ticks)))
-    assert timed == [("container", 8.0), ("picture", 11.5)]
+    timed = first_picture(draw, EngineSettings(home=tmp_path), lambda: next(ticks))
+    assert timed == ColdStart(container=8.0, picture=11.5)
+
+
+def test_a_start_without_a_picture_is_none(tmp_path: Path) -> None:
+    with pytest.raises(UnreachableError):
+        first_picture(lambda _: answering(), EngineSettings(home=tmp_path))
+
+
+def test_containers_are_waited_for_until_none_is_left() -> None:
+    clock, counts = Clock(), iter((2, 1, 0))
+
+    def sleep(seconds: float) -> None:
+        clock.time += seconds
+
+    assert until_idle(lambda: next(counts), 60.0, sleep=sleep, monotonic=clock)
+    assert clock.time == 10.0
+    assert not until_idle(lambda: 1, 60.0, sleep=sleep, monotonic=clock)

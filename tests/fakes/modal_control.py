@@ -34,18 +34,30 @@ class FakeModal:
 
     def __init__(self) -> None:
         self.requests: dict[str, list[Any]] = {}
+        self.made: dict[str, Any] = {}
+        """What was asked for, by the id that it got."""
         self.url = ""
         self._numbers = count(1)
 
     def __mapping__(self) -> dict[str, Handler]:
         """Every method of the protocol, for grpclib."""
+        return self.mapping(None)
+
+    def mapping(self, container: Any) -> dict[str, Handler]:
+        """The same for a container, which asks by an address of its own."""
         base: Any = api_grpc.ModalClientBase
         concrete = type("Concrete", (base,), dict.fromkeys(base.__abstractmethods__))
         known = concrete().__mapping__()
         return {
-            path: handler._replace(func=self._method(path.rpartition("/")[2], handler.reply_type))
+            path: handler._replace(func=self._method(path.rpartition("/")[2], handler.reply_type, container))
             for path, handler in known.items()
         }
+
+    async def serve(self, stream: Stream[Any, Any], name: str, reply: Any, container: Any) -> None:
+        """Answer one request."""
+        request = await stream.recv_message()
+        self.requests.setdefault(name, []).append(request)
+        await stream.send_message(self._reply(name, request, reply))
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[FakeModal]:
@@ -60,18 +72,18 @@ class FakeModal:
             server.close()
             await server.wait_closed()
 
-    def _method(self, name: str, reply_type: Callable[[], Any]) -> Callable[[Stream[Any, Any]], Any]:
+    def _method(self, name: str, reply_type: Callable[[], Any], container: Any) -> Callable[[Stream[Any, Any]], Any]:
         async def answer(stream: Stream[Any, Any]) -> None:
-            request = await stream.recv_message()
-            self.requests.setdefault(name, []).append(request)
-            await stream.send_message(self._reply(name, request, reply_type()))
+            await self.serve(stream, name, reply_type(), container)
 
         return answer
 
     def _reply(self, name: str, request: Any, reply: Any) -> Any:
         if name in IDS:
             field, prefix = IDS[name]
-            setattr(reply, field, f"{prefix}-{next(self._numbers)}")
+            id_ = f"{prefix}-{next(self._numbers)}"
+            setattr(reply, field, id_)
+            self.made[id_] = request
         if name in ("ImageGetOrCreate", "ImageJoinStreaming"):
             reply.result.status = api_pb2.GenericResult.GENERIC_STATUS_SUCCESS
         if name == "FunctionCreate":

@@ -333,6 +333,21 @@ async def test_the_bot_starts_without_the_engine_if_it_knew_it_before(tmp_path: 
             await client.info()
 
 
+async def test_a_bot_that_was_deployed_with_its_engine_doesn_t_wait_for_it_to_start(tmp_path: Path) -> None:
+    """A command waits for the bot's machine already, and has three seconds."""
+    memory = tmp_path / "engine.json"
+    async with meeting(ModalHandle(), memory=memory) as client:
+        await client.start()
+    handle = ModalHandle(faults=[Fault(late=60.0)])
+    async with meeting(handle, memory=memory, trusted=lambda info: info.default_model == "emoji") as client:
+        before = handle.clock.monotonic()
+        await client.start()
+        await client.info()
+        assert handle.clock.monotonic() == before
+        await handle.clock.sleep(61)
+        assert handle.questions == ["info"], "but its machine starts"
+
+
 async def test_what_is_known_is_asked_anew_after_a_while_without_keeping_anybody() -> None:
     handle = ModalHandle()
     async with meeting(handle) as client:

@@ -1,17 +1,10 @@
-"""Chats without a server of one's own: an ASGI application on a machine that may be taken away at any time.
-
-Slack's and Discord's events come in by HTTP and are acknowledged at once. What they ask for goes on in this process,
-and `attend` keeps the machine until it is done. The database is copied to a volume after each batch of events, so a
-machine that is lost without notice loses what was accepted since the last copy: a second or two.
-"""
+"""Slack and Discord by HTTP."""
 
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
-from pathlib import Path
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -20,14 +13,15 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
 
 from bot.adapters.base import Adapter
 from bot.app import App, running
 from bot.clients.base import EngineClient
 from bot.dispatch import Dispatcher
-from bot.errors import BotError
+from bot.errors import BotError, DatabaseError
+from bot.serverless.keeper import Keeper
 from bot.settings import Settings
+from engine.errors import EngineError
 
 if TYPE_CHECKING:
     from bot.adapters.discord.http import DiscordByHTTP
@@ -35,58 +29,20 @@ if TYPE_CHECKING:
 MAX_BODY = 2**20
 """Bytes of a request."""
 PASSED_ON = ("content-type", "x-slack-signature", "x-slack-request-timestamp", "x-slack-retry-num")
+PASSING = aiohttp.ClientTimeout(total=10.0)
+"""How long an event may take from one server of this machine to the other."""
 READY_SECONDS = 15.0
 """How long the first events wait for the chat to be reached."""
 LOOK_SECONDS = 0.5
 """How often it is looked what is in flight."""
+LOOKS_BETWEEN = 10
+"""Looks at what is in flight between two at who holds the database."""
 QUIET_SECONDS = 5.0
 """How long nothing must be in flight: an event is acknowledged before its job is stored."""
-SAVE_SECONDS = 30.0
-"""How often the database behind the web page is copied."""
+ATTEND_SECONDS = 600.0
+"""How long a call attends before it asks for the next one."""
 
-log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
-
-
-class Keeper:
-    """Brings the database back from a volume, and copies it there.
-
-    Args:
-        database: where the bot has it, on the machine's own disk.
-        folder: on the volume.
-        commit: lets other machines see the folder; blocks.
-    """
-
-    def __init__(self, database: Path, folder: Path, commit: Callable[[], None]) -> None:
-        self._database = database
-        self._copy = folder / database.name
-        self._commit = commit
-        self._turn = asyncio.Lock()
-
-    async def restore(self) -> None:
-        """Begin with the copy, if there is one and nothing here yet."""
-        await asyncio.to_thread(self._restore)
-
-    async def save(self) -> None:
-        """Copy the database as it is now; writers go on meanwhile."""
-        async with self._turn:
-            try:
-                await asyncio.to_thread(self._save)
-            except (OSError, sqlite3.Error) as error:
-                log.error("database not copied", reason=str(error))  # noqa: TRY400  (the next copy may work)
-
-    def _restore(self) -> None:
-        if self._copy.exists() and not self._database.exists():
-            self._database.parent.mkdir(parents=True, exist_ok=True)
-            self._database.write_bytes(self._copy.read_bytes())
-
-    def _save(self) -> None:
-        draft = self._copy.with_suffix(".part")
-        draft.parent.mkdir(parents=True, exist_ok=True)
-        draft.unlink(missing_ok=True)
-        with closing(sqlite3.connect(self._database)) as source, closing(sqlite3.connect(draft)) as target:
-            source.backup(target)
-        draft.replace(self._copy)
-        self._commit()
+log: structlog.stdlib.BoundLogger = structlog.get_logger("bot.serverless")
 
 
 class Chats:
@@ -112,19 +68,28 @@ class Chats:
         self._keep = keep
         self._client = client
         self._stack = AsyncExitStack()
+        self._session: aiohttp.ClientSession | None = None
+        """Set while events can be taken."""
+        self._discord: DiscordByHTTP | None = None
         self._attended = 0
         self._asked: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Bring the database back and take up what an earlier machine left.
 
-        Raises:
-            BotError, EngineError: something can't start; the sentence says what, and how to mend it.
+        What can't start is logged, and every event answered by 503: a machine that doesn't start is started again.
         """
+        try:
+            await self._start()
+        except (BotError, EngineError) as error:
+            log.error("chats not served", reason=error.sentence)  # noqa: TRY400  (it says all)
+            await self.stop()
+
+    async def _start(self) -> None:
         await self._keeper.restore()
         self._stack.push_async_callback(self._keeper.save)
         self._app: App = await self._stack.enter_async_context(running(self._settings, self._client))
-        self._session = await self._stack.enter_async_context(aiohttp.ClientSession())
+        session = await self._stack.enter_async_context(aiohttp.ClientSession(timeout=PASSING))
         self._discord = _discord(self._settings)
         for adapter in (self._discord, _slack(self._settings)):
             if adapter is not None:
@@ -133,24 +98,43 @@ class Chats:
             with suppress(TimeoutError):  # then requests are asked to come again
                 async with asyncio.timeout(READY_SECONDS):
                     await self._discord.ready.wait()
+        self._session = session
 
     async def stop(self) -> None:
-        """Stop, and copy the database a last time."""
+        """Stop, and copy the database a last time; safe to call twice."""
+        self._session = None
         await self._stack.aclose()
 
     async def attend(self) -> None:
-        """Return once everything that was asked for is done; copies the database whenever jobs have come or gone."""
+        """Return once everything that was asked for is done; copies the database whenever jobs have come or gone.
+
+        Modal ends calls that take too long, so this asks for another one in time. Where another machine has taken
+        over, this one stops: both would answer the same people.
+        """
         self._attended += 1
-        quiet, before = 0.0, frozenset[str]()
         try:
-            while quiet < QUIET_SECONDS:
-                now = await self._app.jobs.in_flight()
-                if now != before:
-                    await self._keeper.save()
-                quiet, before = 0.0 if now else quiet + LOOK_SECONDS, now
-                await asyncio.sleep(LOOK_SECONDS)
+            async with asyncio.timeout(ATTEND_SECONDS):
+                await self._attend()
+        except TimeoutError:
+            await self._keep()
+        except DatabaseError:
+            if self._session is not None:  # otherwise it is closed because everything stops
+                raise
         finally:
             self._attended -= 1
+
+    async def _attend(self) -> None:
+        quiet, before, looks = 0.0, frozenset[str](), 0
+        while self._session is not None and quiet < QUIET_SECONDS:
+            now = await self._app.jobs.in_flight()
+            if now != before:
+                await self._keeper.save()
+            elif looks % LOOKS_BETWEEN == 0 and not await self._keeper.holds():
+                log.warning("stopping, since another machine has taken over")
+                await self.stop()
+                return
+            quiet, before, looks = 0.0 if now else quiet + LOOK_SECONDS, now, looks + 1
+            await asyncio.sleep(LOOK_SECONDS)
 
     def application(self) -> Starlette:
         """The routes."""
@@ -164,8 +148,10 @@ class Chats:
 
     async def _from_discord(self, request: Request) -> Response:
         body = await _body(request)
-        if self._discord is None or body is None:
-            return Response(status_code=404 if self._discord is None else 401)
+        if "discord" not in self._settings.modal.serve or body is None:
+            return Response(status_code=404 if body is not None else 401)
+        if self._session is None or self._discord is None:
+            return Response(status_code=503)
         status, content = await self._discord.taken(dict(request.headers), body)
         if status == 202:
             self._keep_soon()
@@ -176,12 +162,14 @@ class Chats:
         body = await _body(request)
         if not self._settings.slack_http or body is None:
             return Response(status_code=401 if self._settings.slack_http else 404)
+        if self._session is None:
+            return Response(status_code=503)
         headers = [(name, value) for name, value in request.headers.items() if name in PASSED_ON]
         address = f"http://{self._settings.slack_http_host}:{self._settings.slack_http_port}/slack/events"
         try:
             async with self._session.post(address, data=body, headers=headers) as answer:
                 content, status, kind = await answer.read(), answer.status, answer.content_type
-        except aiohttp.ClientError:
+        except (aiohttp.ClientError, TimeoutError):
             return Response(status_code=503)
         if status == 200:
             self._keep_soon()
@@ -242,34 +230,3 @@ def _slack(settings: Settings) -> Adapter | None:
     from bot.adapters import slack
 
     return slack.make(settings) if settings.slack_http else None
-
-
-def page(settings: Settings, keeper: Keeper) -> ASGIApp:
-    """The web page, as an ASGI application whose lifespan is the installation's."""
-    from bot.adapters.web.adapter import gradio_app
-
-    @asynccontextmanager
-    async def start() -> AsyncIterator[Dispatcher]:
-        await keeper.restore()
-        try:
-            async with running(settings) as app, _saving(keeper):
-                yield app.dispatcher
-        finally:
-            await keeper.save()
-
-    return gradio_app(settings, start)
-
-
-@asynccontextmanager
-async def _saving(keeper: Keeper) -> AsyncIterator[None]:
-    async def save() -> None:
-        while True:
-            await asyncio.sleep(SAVE_SECONDS)
-            await keeper.save()
-
-    task = asyncio.create_task(save())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
