@@ -39,8 +39,8 @@ class Appeals:
         self._clock = clock or SystemClock()
         self._new_id = new_id
 
-    async def ask(self, job: JobRow, index: int, reason: str, locale: str) -> Appeal:
-        """Ask the moderators about a refused picture; asked before, it is the same appeal.
+    async def ask(self, job: JobRow, index: int, reason: str, locale: str) -> tuple[Appeal, bool]:
+        """Ask the moderators about a refused picture; returns the appeal, and False if it was asked before.
 
         Raises:
             BadInputError: the picture was not refused, or by a layer that knows no appeal.

@@ -24,10 +24,13 @@ async def appeal(invocation: Invocation, context: Context) -> AsyncGenerator[Upd
     values = _arguments(invocation)
     job = await own_job(invocation, context, required(values, "job", APPEAL, locale))
     index = picture_number(values, job, APPEAL, locale)
-    asked = await context.appeals.ask(job, index, values.get("reason", ""), locale)
-    text = messages.say("appeal.sent", locale, number=index + 1, job=job.id, id=asked.id)
+    asked, fresh = await context.appeals.ask(job, index, values.get("reason", ""), locale)
+    if asked.state is AppealState.OPEN:
+        text = messages.say("appeal.sent", locale, number=index + 1, job=job.id, id=asked.id)
+    else:
+        text = _decision(asked, locale)
     yield Reply(text=text, data=asked.model_dump(mode="json", exclude={"digest"}))
-    if context.community.log_channel and asked.state is AppealState.OPEN:
+    if context.community.log_channel and fresh:
         yield _notice(asked, context.community.log_channel)
 
 

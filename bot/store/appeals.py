@@ -18,15 +18,17 @@ class AppealTable:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def add(self, appeal: Appeal, *, new_id: Callable[[], str], judge: Callable[[int], None]) -> Appeal:
-        """Store an appeal, unless there is one about the same picture; returns the one that is stored.
+    async def add(
+        self, appeal: Appeal, *, new_id: Callable[[], str], judge: Callable[[int], None]
+    ) -> tuple[Appeal, bool]:
+        """Store an appeal, unless there is one about the same picture; returns the one that is stored, and if it is new.
 
         `judge` raises if the person has too many open ones; the id is taken from `new_id` until one is free.
         """
         async with self._database.transaction() as transaction:
             found = await transaction.one("SELECT * FROM appeals WHERE job = ? AND idx = ?", appeal.job, appeal.index)
             if found is not None:
-                return _appeal(found)
+                return _appeal(found), False
             waiting = await transaction.one(
                 "SELECT count(*) AS n FROM appeals WHERE person = ? AND state = 'open'", appeal.person
             )
@@ -40,7 +42,7 @@ class AppealTable:
                     *(appeal.prompt, appeal.digest, appeal.layer, json.dumps(appeal.categories), appeal.reason),
                 )
                 if rows:
-                    return _appeal(rows[0])
+                    return _appeal(rows[0]), True
 
     async def open(self, scope: str | None, *, limit: int) -> tuple[Appeal, ...]:
         """Appeals that wait for a decision, the oldest first; `scope` None is everywhere."""

@@ -162,6 +162,16 @@ async def test_decisions_are_the_communitys_own(app: App) -> None:
     assert "/moderation allow" in (await complaint(app, "moderation", "allow", who=MODERATOR)).text
 
 
+async def test_the_moderators_are_told_of_an_appeal_once(app: App) -> None:
+    await reply(app, "settings", "set log_channel <#99>", who=MODERATOR)
+    job = (await refused(app, "a sin")).job
+    answers = [await ask(app.dispatcher, invocation("appeal", f"{job} because")) for _ in range(3)]
+    assert [[update.kind for update in updates] for updates in answers] == [["reply", "notice"], ["reply"], ["reply"]]
+    (appeal,) = (await reply(app, "moderation", "appeals", who=MODERATOR)).data["appeals"]
+    await reply(app, "moderation", f"deny {appeal['id']}", who=MODERATOR)
+    assert "did not allow it" in (await reply(app, "appeal", f"{job} please")).text
+
+
 async def test_the_log_channel_gets_buttons(app: App) -> None:
     await reply(app, "settings", "set log_channel <#99>", who=MODERATOR)
     job = (await refused(app, "a sin")).job

@@ -13,11 +13,21 @@ from bot.adapters.discord.adapter import Discord
 from bot.adapters.discord.forms import OPTIONS, PROMPTS
 from bot.dispatch import Dispatcher
 from bot.settings import Settings
-from tests.fakes.discord import FakeDiscord
+from tests.fakes.discord import EPHEMERAL, FakeDiscord
 from tests.fakes.discord_gateway import TOKEN
-from tests.fakes.discord_person import Person, seen
+from tests.fakes.discord_person import CHANNEL, Person, seen
 
 STRING, SUBCOMMAND = 3, 1
+PICKED = {
+    "imagine": ("prompt",),
+    "imagin": ("prompt",),
+    "show": ("job",),
+    "cancel": ("job",),
+    "send": ("job", "number"),
+    "delete": ("job", "number"),
+    "appeal": ("job", "number", "reason"),
+}
+"""Options by command, in the order in which text names them."""
 
 
 @asynccontextmanager
@@ -66,14 +76,17 @@ class DiscordHarness:
         if command == "batch":
             await self.person.submit("v1:batch", {PROMPTS: text, OPTIONS: ""}, number)
             return
-        action = text.partition(" ")[0]
+        if command == "forget-me" and text:
+            question = next(message for message in reversed(self.discord.messages) if message.components)
+            await self.person.press(question, "Yes, go on")
+            return
         options: list[dict[str, object]] = []
-        if command in ("imagine", "imagin"):
-            options = [{"name": "prompt", "type": STRING, "value": text}]
-        elif command in ("show", "cancel"):
-            options = [{"name": "job", "type": STRING, "value": text}]
-        elif command in ("cache", "moderation"):
-            options = [{"name": action, "type": SUBCOMMAND, "options": []}]
+        if command in ("cache", "moderation"):
+            options = [{"name": text.partition(" ")[0], "type": SUBCOMMAND, "options": []}]
+        elif command in PICKED:
+            names = PICKED[command]
+            words = zip(names, text.split(maxsplit=len(names) - 1) if len(names) > 1 else [text], strict=False)
+            options = [{"name": name, "type": STRING, "value": word} for name, word in words]
         await self.person.command(command, options, number)
 
     async def until(self, text: str, times: int = 1) -> None:
@@ -91,3 +104,16 @@ class DiscordHarness:
     def pictures(self) -> list[bytes]:
         """The attachments that arrived."""
         return list(self.discord.pictures)
+
+    def standing(self) -> list[bytes]:
+        """The attachments of messages that were not deleted."""
+        return [file.data for message in self.discord.messages for file in message.files]
+
+    def shown_to_all(self) -> list[bytes]:
+        """Those of messages in the channel that are not for one person alone."""
+        public = [m for m in self.discord.messages if m.channel == CHANNEL and not m.flags & EPHEMERAL]
+        return [file.data for message in public for file in message.files]
+
+    async def until_gone(self, count: int) -> None:
+        """Wait for attachments to be taken out."""
+        await self.discord.until(lambda: len(self.standing()) <= count)

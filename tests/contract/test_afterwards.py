@@ -12,12 +12,14 @@ from bot.chat import Invocation, Place, Requester, Role
 from bot.settings import Settings
 from engine.types import Event, Layer, Refused, ResolvedRequest
 from tests.contract.console import ConsoleHarness
+from tests.contract.discord import DiscordHarness
 from tests.contract.harness import AfterwardsHarness
 from tests.contract.slack import SlackHarness, SlackHttpHarness
 from tests.fakes.engine_client import ScriptedEngine, picture
 
 HARNESSES: dict[str, Callable[[Path], AfterwardsHarness]] = {
     "console": ConsoleHarness,
+    "discord": DiscordHarness,
     "slack": SlackHarness,
     "slack-http": SlackHttpHarness,
 }

@@ -1,4 +1,4 @@
-"""A process that serves Discord is killed in the middle of a picture, and the next one delivers it."""
+"""A process that serves Discord is killed while it draws or sends a picture, and the next one goes on."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.bot.adapters.discord import killed_bot
+from tests.bot.adapters.discord.test_answers import OLD, until_delivered
 from tests.fakes.discord import FakeDiscord
 from tests.fakes.discord_person import Person
 
@@ -50,4 +51,24 @@ async def test_a_job_of_a_killed_process_arrives_once(
             await discord.until(lambda: bool(discord.pictures))
             await discord.until(lambda: len(discord.messages) == 1 and bool(discord.messages[0].files))
     assert len(discord.pictures) == 1
+    assert discord.violations == []
+
+
+@pytest.mark.parametrize("number", [None, OLD])
+@pytest.mark.parametrize("flag", ["", " --private"])
+async def test_a_picture_that_a_killed_process_has_sent_is_not_sent_again(
+    discord: FakeDiscord, ada: Person, number: int | None, flag: str, tmp_path: Path
+) -> None:
+    """Into the first answer, into the channel, or to the person; nobody heard that it arrived."""
+    prompt = [{"name": "prompt", "type": 3, "value": f"a red apple{flag}"}]
+    async with discord.serving():
+        discord.hang = True
+        async with bot(tmp_path, discord):
+            await ada.command("imagine", prompt, number)
+            await discord.hanging.wait()
+        discord.hang = False
+        async with bot(tmp_path, discord):
+            await until_delivered(discord, ada)
+    assert len(discord.pictures) == 1
+    assert sum(bool(message.files) for message in discord.messages) == 1
     assert discord.violations == []
