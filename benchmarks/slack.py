@@ -4,54 +4,34 @@
 
 A Slack on loopback sends slash commands at an even rate to a bot in a process of its own, whose engine takes five
 seconds a picture: down its socket or, with `--http`, as signed requests. An acknowledgement is timed from the moment
-when the envelope is sent to the moment when its acknowledgement arrives, so what this process itself needs counts
-against the bot. Then every picture is waited for and counted.
+when its command was due to the moment when it arrives, so what this process itself needs counts against the bot. Then
+every picture is waited for and counted.
 """
 
 from __future__ import annotations
 
-import argparse
-import asyncio
-import json
-import statistics
-import sys
-import tempfile
 import time
-from asyncio.subprocess import Process, create_subprocess_exec
+from asyncio.subprocess import Process
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
 from aiohttp import web
-from rich.console import Console
-from rich.table import Table
 
-from benchmarks.discord_bot import PICTURE_SECONDS
+from benchmarks import load
 from bot.adapters.slack.manifest import EVENTS_PATH
 from tests.contract.slack import free_port, listening
 from tests.fakes.slack import FakeSlack
 from tests.fakes.slack_api import CHANNEL, TEAM, Payload, member
 
-Figures = dict[str, float | int]
-
-START_SECONDS = 60.0
-WARM_UP = 5
-"""Commands before the first that is timed."""
-DRAIN_SECONDS = 120.0
-"""Longest wait for pictures after the last command."""
-QUIET_SECONDS = 2.0
-"""After the last picture, for one that comes twice and for memory to be given back."""
-ACK_SECONDS = 3.0
-"""What Slack grants."""
-MEBIBYTE = 2**20
+PROMPT = "a lighthouse on a cliff at dusk, number"
 
 
 @dataclass
 class Counting(FakeSlack):
-    """A Slack that keeps no pictures and judges nothing; it counts files by their names."""
+    """A Slack that keeps no pictures and judges nothing; it counts files by their texts, which hold their prompts."""
 
     seen: Counter[str] = field(default_factory=Counter)
 
@@ -79,123 +59,69 @@ class Counting(FakeSlack):
 
     def _files_completeUploadExternal(self, given: Payload) -> Payload:  # noqa: N802
         answer = super()._files_completeUploadExternal(given)
-        self.seen.update(self.files[item["id"]].name for item in given["files"] if given.get("channel_id"))
+        shared = [self.files[item["id"]] for item in given["files"] if given.get("channel_id")]
+        self.seen.update(file.alt.rpartition(": ")[2] for file in shared)
         return answer
 
     async def _upload(self, request: web.Request) -> web.Response:
         await request.read()
         return web.Response(text="OK")
 
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description="Time acknowledgements on Slack under load.")
-    parser.add_argument("--rate", type=float, default=100.0, help="commands a second")
-    parser.add_argument("--seconds", type=float, default=30.0, help="how long they come")
-    parser.add_argument("--http", action="store_true", help="send requests instead of envelopes")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="easel-slack-") as folder:
-        figures = asyncio.run(measure(Path(folder), given.rate, given.seconds, by_http=given.http))
-    if given.json:
-        sys.stdout.write(json.dumps(figures) + "\n")
-    else:
-        Console().print(_table(figures))
+    async def ask(self, number: int) -> tuple[str, float]:
+        """Have somebody new give a command that nobody gave before; its envelope, and when it was sent."""
+        command = {
+            "command": "/imagine",
+            "text": f"{PROMPT} {number}",
+            "team_id": TEAM,
+            "channel_id": CHANNEL,
+            "user_id": f"U{number}",
+            "trigger_id": self.trigger(),
+            "response_url": self.response_url(),
+        }
+        begun = time.perf_counter()
+        return await self.emit("slash_commands", command), begun
 
 
-async def measure(home: Path, rate: float, seconds: float, *, by_http: bool = False) -> Figures:
+async def measure(home: Path, rate: float, seconds: float, *, http: bool = False) -> load.Figures:
     """Give the commands, wait for the pictures, count."""
     slack = Counting()
-    async with slack.serving() as api, bot(home, slack, api, free_port() if by_http else 0) as process:
-        await _commands(slack, WARM_UP, rate)
-        await _drained(slack, WARM_UP)
-        before = _memory(process)
-        asked = await _commands(slack, round(rate * seconds), rate)
-        await _answered(slack, asked)
-        times = sorted(1000 * slack.acked[envelope] for envelope in asked if _in_time(slack, envelope))
-        await _drained(slack, WARM_UP + len(times))
-        await asyncio.sleep(QUIET_SECONDS)
-        return {
-            "rate": rate,
-            "accepted": len(times),
-            "ack_p50_ms": round(statistics.median(times), 1),
-            "ack_p99_ms": round(times[int(0.99 * (len(times) - 1))], 1),
-            "ack_max_ms": round(times[-1], 1),
-            "lost": WARM_UP + len(times) - len(slack.seen),
-            "duplicated": sum(slack.seen.values()) - len(slack.seen),
-            "rss_mb_before": before,
-            "rss_mb_after": _memory(process),
+    count = round(rate * seconds)
+    async with slack.serving() as api, bot(home, slack, api, free_port() if http else 0) as process:
+        await load.evenly(load.WARM_UP, rate, lambda number: slack.ask(count + number))
+        await load.drained(lambda: len(slack.seen), load.WARM_UP)
+        before = load.memory(process)
+        asked = await load.evenly(count, rate, slack.ask)
+        envelopes = {envelope for _, (envelope, _) in asked}
+        await load.drained(lambda: len(envelopes & slack.acked.keys()), count, load.ACK_SECONDS)
+        times = {
+            f"{PROMPT} {number}": slack.acked[envelope] + sent - due
+            for number, (due, (envelope, sent)) in enumerate(asked)
+            if slack.acked.get(envelope, load.ACK_SECONDS) + sent - due < load.ACK_SECONDS
         }
+        await load.drained(lambda: len(times.keys() & slack.seen.keys()), len(times))
+        await load.settled()
+        return load.figures(
+            rate,
+            times.values(),
+            lost=len(times.keys() - slack.seen.keys()),
+            duplicated=slack.seen.total() - len(slack.seen),
+            before=before,
+            after=load.memory(process),
+        )
 
 
 @asynccontextmanager
 async def bot(home: Path, slack: FakeSlack, api: str, port: int) -> AsyncIterator[Process]:
     """A bot that is connected, or that listens at a port."""
-    process = await create_subprocess_exec(sys.executable, "-m", "benchmarks.slack_bot", str(home), api, str(port))
-    slack.patience = START_SECONDS
-    try:
+    async with load.bot("benchmarks.slack_bot", str(home), api, str(port)) as process:
         if port:
-            await listening(port, START_SECONDS)
+            await load.until_up(process, listening(port, load.START_SECONDS))
             slack.events_url = f"http://127.0.0.1:{port}{EVENTS_PATH}"
         else:
-            await slack.until(lambda: slack.connections > 0)
+            slack.patience = load.START_SECONDS
+            await load.until_up(process, slack.until(lambda: slack.connections > 0))
         yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
-
-
-async def _commands(slack: FakeSlack, count: int, rate: float) -> list[str]:
-    """Give so many commands at an even rate, each by somebody else; their envelopes."""
-    asked: list[asyncio.Task[str]] = []
-    begun = time.perf_counter()
-    for number in range(count):
-        await asyncio.sleep(max(0.0, begun + number / rate - time.perf_counter()))
-        command = {
-            "command": "/imagine",
-            "text": f"a lighthouse on a cliff at dusk, number {number}",
-            "team_id": TEAM,
-            "channel_id": CHANNEL,
-            "user_id": f"U{count}N{number}",
-            "trigger_id": slack.trigger(),
-            "response_url": slack.response_url(),
-        }
-        asked.append(asyncio.create_task(slack.emit("slash_commands", command)))
-    return list(await asyncio.gather(*asked))
-
-
-async def _answered(slack: FakeSlack, asked: list[str]) -> None:
-    """Wait until every command was acknowledged, or is too late."""
-    await _until(slack, lambda: all(envelope in slack.acked for envelope in asked), ACK_SECONDS)
-
-
-def _in_time(slack: FakeSlack, envelope: str) -> bool:
-    return slack.acked.get(envelope, ACK_SECONDS) < ACK_SECONDS
-
-
-async def _drained(slack: Counting, pictures: int) -> None:
-    """Wait until so many pictures have arrived, or no more can be expected."""
-    await _until(slack, lambda: len(slack.seen) >= pictures, PICTURE_SECONDS + DRAIN_SECONDS)
-
-
-async def _until(slack: FakeSlack, seen: Callable[[], bool], patience: float) -> None:
-    slack.patience = patience
-    with suppress(TimeoutError):
-        await slack.until(seen)
-
-
-def _memory(process: Process) -> float:
-    return round(psutil.Process(process.pid).memory_info().rss / MEBIBYTE, 1)
-
-
-def _table(figures: Figures) -> Table:
-    table = Table(title=f"Slack, {figures['rate']:g} commands a second")
-    for name in figures:
-        table.add_column(name)
-    table.add_row(*(f"{value:g}" for value in figures.values()))
-    return table
 
 
 if __name__ == "__main__":
-    main()
+    load.main("Slack", measure, {"http": "send requests instead of envelopes"})
