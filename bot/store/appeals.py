@@ -23,7 +23,8 @@ class AppealTable:
     ) -> tuple[Appeal, bool]:
         """Store an appeal, unless there is one about the same picture.
 
-        Returns the one that is stored, and whether it is new. `judge` raises if the person has too many open ones; the id is taken from `new_id` until one is free.
+        Returns the one that is stored, and whether it is new. `judge` raises if the person has too many open ones; the
+        id is taken from `new_id` until one is free.
         """
         async with self._database.transaction() as transaction:
             found = await transaction.one("SELECT * FROM appeals WHERE job = ? AND idx = ?", appeal.job, appeal.index)
