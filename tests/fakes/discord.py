@@ -65,7 +65,7 @@ class FakeDiscord:
         self.faults: list[tuple[str, int]] = []
         """Parts of `METHOD path` whose next request is answered with this status, or breaks off."""
         self.unheard: list[str] = []
-        """Parts of `METHOD path` whose next request is taken, but its answer is lost."""
+        """Parts of `METHOD path` or `METHOD path with files` whose next request is taken, but its answer is lost."""
         self.pause = 0.01
         """Seconds that a status of 429 asks for."""
         self.max_file = MAX_FILE
@@ -158,7 +158,7 @@ class FakeDiscord:
             if files and self.hang:
                 self.hanging.set()
                 await asyncio.Event().wait()
-            self._lose(request.method, path)
+            self._lose(f"{request.method} {path} with files" if files else f"{request.method} {path}")
         except Refused as refusal:
             if refusal.status == UNHEARD:
                 assert request.transport is not None
@@ -193,7 +193,7 @@ class FakeDiscord:
         return body, files
 
     async def _routed(self, method: str, path: str, body: Any, files: list[tuple[str, bytes]]) -> Any:
-        fault = named([part for part, _ in self.faults], method, path)
+        fault = named([part for part, _ in self.faults], f"{method} {path}")
         if fault is not None:
             raise Refused(self.faults.pop(fault)[1], 0, "injected")
         for verb, pattern, handler in self._routes:
@@ -202,9 +202,9 @@ class FakeDiscord:
                 return await handler(match, body, files)
         raise Refused(404, 0, "404: Not Found")
 
-    def _lose(self, method: str, path: str) -> None:
+    def _lose(self, line: str) -> None:
         """Let nobody hear of a request that was taken, where a test wants that."""
-        lost = named(self.unheard, method, path)
+        lost = named(self.unheard, line)
         if lost is not None:
             del self.unheard[lost]
             raise Refused(UNHEARD, 0, "the answer is lost")

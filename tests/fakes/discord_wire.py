@@ -26,6 +26,6 @@ def plain_json(answer: Any, status: int, headers: dict[str, str]) -> web.Respons
     return web.Response(body=json.dumps(answer).encode(), status=status, headers=headers)
 
 
-def named(parts: list[str], method: str, path: str) -> int | None:
+def named(parts: list[str], line: str) -> int | None:
     """The place of the first part that a request's `METHOD path` holds."""
-    return next((place for place, part in enumerate(parts) if part in f"{method} {path}"), None)
+    return next((place for place, part in enumerate(parts) if part in line), None)

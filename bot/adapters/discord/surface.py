@@ -13,23 +13,20 @@ import discord
 
 from bot import messages
 from bot.adapters.discord import buttons, gallery
-from bot.adapters.discord.acks import insisting
+from bot.adapters.discord.acks import BROKEN, insisting
 from bot.adapters.discord.address import Address
 from bot.adapters.discord.files import Shrink, attachments
 from bot.adapters.discord.text import NOTHING, blocks, copies, plain
-from bot.adapters.discord.wire import SILENT, TOO_LARGE, TokenLostError, Wire, is_placeless, say, translated
+from bot.adapters.discord.wire import SILENT, TOO_LARGE, TokenLostError, Wire, is_placeless, patiently, say, translated
 from bot.chat import Delivery, Failure, Notice, Queued, Refusal, Removed, Reply, Sent, Stopped, Update, Working
 from bot.errors import DeliveryError
 from engine.types import Stage
 
 PACE_SECONDS = 3.0
-LOOK_BACK = 200
+LOOK_BACK = 500
 """Messages of a channel, the latest, that are looked through for an earlier attempt."""
 SMALLER = 3
 """Times that files are made smaller after Discord called them too large."""
-PATIENT = (0.0, 2.0, 8.0)
-"""Seconds before further tries to say something that will not be said again."""
-
 Keep = Callable[[str, str], Awaitable[None]]
 """Writes down where the answer to a job goes, for the next process."""
 
@@ -64,24 +61,26 @@ class DiscordSurface:
 
     async def show(self, update: Update) -> None:
         """Edit the first answer to how far things are; say the rest to the person alone."""
+        if isinstance(update, Queued | Working):
+            with translated(self._locale):
+                await self._progress(update)
+        else:
+            last = isinstance(update, Reply) or (isinstance(update, Refusal | Failure) and self._is_last(update))
+            await patiently(lambda: self._said(update, last=last))
+
+    async def _said(self, update: Update, *, last: bool) -> None:
         with translated(self._locale):
             match update:
-                case Queued() | Working():
-                    await self._progress(update)
                 case Stopped():
-                    await insisting(lambda: self._stopped(plain(update.text)), PATIENT)
+                    await self._stopped(plain(update.text))
                 case Refusal() | Failure():
-                    view, last = buttons.appeal(update, self._locale), self._is_last(update)
-                    await insisting(lambda: self._tell(blocks(update.text), last=last, view=view), PATIENT)
+                    await self._tell(blocks(update.text), last=last, view=buttons.appeal(update, self._locale))
+                case Reply():
+                    await self._tell(copies(update), last=last, view=buttons.confirm(update, self._locale))
                 case Notice():
-                    await insisting(lambda: self._notice(update), PATIENT)
+                    await self._notice(update)
                 case Removed():
                     await self._removed(update)
-                case Reply():
-                    view = buttons.confirm(update, self._locale)
-                    await insisting(lambda: self._tell(copies(update), last=True, view=view), PATIENT)
-                case Delivery():
-                    await self.send(update)
 
     async def send(self, delivery: Delivery) -> str:
         """Send the pictures: into the first answer, as a further one, to the channel, or to the person."""
@@ -101,6 +100,7 @@ class DiscordSurface:
         with translated(self._locale):
             async for message in self._candidates():
                 if gallery.holds(message, delivery):
+                    self._used = None
                     return gallery.name_of(message)
         return None
 
@@ -141,7 +141,9 @@ class DiscordSurface:
         if delivery.private and not self._address.private:
             await self._hide(delivery.job, NOTHING)
         if not await self._is_used():
-            edited = await self._wire.edit(content, files=await self._files(delivery, limit), view=view)
+            files = await self._files(delivery, limit)
+            self._used = None  # until Discord has answered, nobody knows
+            edited = await self._wire.edit(content, files=files, view=view)
             self._used = True
             if edited is not None:
                 return edited
@@ -292,8 +294,8 @@ class DiscordSurface:
     async def _take_out(self, sent: Sent, job: str) -> bool:
         """Whether the message holds the pictures no more."""
         try:
-            await gallery.take_out(self._wire, sent, job)
-        except (discord.HTTPException, TokenLostError):
+            await insisting(lambda: gallery.take_out(self._wire, sent, job))
+        except (discord.HTTPException, TokenLostError, *BROKEN):
             return False
         return True
 

@@ -5,7 +5,8 @@ Lifetimes and limits: discord.com/developers/docs/interactions/receiving-and-res
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -24,6 +25,9 @@ LOST_TOKEN = frozenset({10015, 10062, 50027})
 """Unknown webhook, unknown interaction, invalid webhook token."""
 NO_PLACE = frozenset({10003, 50001, 50013, 50083, 160005})
 """Unknown channel, missing access, missing permissions, archived thread, locked thread."""
+
+PAUSES = (0.0, 2.0, 8.0, 30.0, 60.0, 120.0)
+"""Seconds before further tries to say something that will not be said again."""
 
 Files = Sequence[discord.File | discord.Attachment]
 
@@ -220,6 +224,22 @@ async def say(
 def is_placeless(error: discord.HTTPException) -> bool:
     """Whether the channel is gone, or closed to the bot."""
     return error.code in NO_PLACE or isinstance(error, discord.Forbidden)
+
+
+async def patiently(say: Callable[[], Awaitable[None]]) -> None:
+    """Say something that will not be said again: while Discord is away, for some minutes.
+
+    Raises:
+        DeliveryError: Discord doesn't take it, or stays away.
+    """
+    for pause in PAUSES:
+        try:
+            return await say()
+        except DeliveryError as error:
+            if not error.away:
+                raise
+        await asyncio.sleep(pause)
+    return await say()
 
 
 @contextmanager

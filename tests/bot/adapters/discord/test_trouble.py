@@ -11,7 +11,7 @@ from bot.adapters.discord import client
 from bot.app import App, running
 from bot.settings import Settings
 from engine.types import Event, Layer, Refused, ResolvedRequest
-from tests.bot.adapters.discord.test_answers import DIRECT, posted
+from tests.bot.adapters.discord.test_answers import DIRECT, posted, until_delivered
 from tests.contract.discord import connected
 from tests.fakes.discord import EPHEMERAL, UNHEARD, FakeDiscord
 from tests.fakes.discord_person import CHANNEL, COMMAND, Person
@@ -65,11 +65,12 @@ async def test_a_form_opens_though_the_connection_breaks(
 
 
 async def test_a_refusal_is_told_though_the_connection_breaks(
-    app: App, discord: FakeDiscord, ada: Person, tmp_path: Path
+    app: App, discord: FakeDiscord, ada: Person, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.setattr("bot.adapters.discord.wire.PAUSES", (0.0,) * 6)
     async with connected(discord, app.dispatcher, tmp_path):
         asked = await ada.imagine(SIN)
-        discord.faults = [(f"POST /webhooks/1000/{asked.token}", UNHEARD)]
+        discord.faults = [(f"POST /webhooks/1000/{asked.token}", UNHEARD)] * 5
         await discord.until(lambda: told(discord, "gluttony"))
     assert discord.faults == []
     assert all(message.flags & EPHEMERAL for message in discord.messages)
@@ -94,7 +95,7 @@ async def test_a_picture_that_was_taken_unheard_is_not_sent_again(
     async with connected(discord, app.dispatcher, tmp_path):
         await ada.imagine("a cat")
         await discord.until(lambda: told(discord, "Drawing"))
-        discord.unheard = ["PATCH /webhooks/"]
+        discord.unheard = ["with files"]
         engine.gate.set()
         await posted(discord)
         await ada.command("quota", [])
@@ -102,6 +103,36 @@ async def test_a_picture_that_was_taken_unheard_is_not_sent_again(
         await discord.until(lambda: sum("GET /webhooks/" in request for request in discord.requests) > 0)
     assert discord.unheard == []
     assert len(discord.pictures) == 1
+
+
+@pytest.mark.parametrize("last", ["an eleventh", SIN])
+async def test_pictures_that_were_taken_unheard_stay_when_more_follows(
+    settings: Settings, engine: ScriptedEngine, discord: FakeDiscord, ada: Person, last: str, tmp_path: Path
+) -> None:
+    engine.gate.clear()
+    prompts = "\n".join([*(f"picture {number}" for number in range(10)), last])
+    more = settings.model_copy(update={"batch_limit": 20})
+    async with running(more, engine) as app, connected(discord, app.dispatcher, tmp_path):
+        asked = await ada.submit("v1:batch", {"prompts": prompts, "options": ""})
+        await discord.until(lambda: told(discord, "Drawing"))
+        discord.unheard = ["with files"]
+        engine.gate.set()
+        if last == SIN:
+            await discord.until(lambda: told(discord, "gluttony"))
+        await discord.until(lambda: len(discord.pictures) == (10 if last == SIN else 11))
+        await until_delivered(discord, ada)
+    assert asked.first is not None
+    assert len(asked.first.files) == 10
+    assert not asked.first.gone
+
+
+async def test_what_could_not_be_taken_out_is_said(app: App, discord: FakeDiscord, ada: Person, tmp_path: Path) -> None:
+    async with connected(discord, app.dispatcher, tmp_path):
+        await ada.imagine("a cat")
+        (message,) = await posted(discord)
+        discord.faults = [("DELETE /webhooks", UNHEARD)] * 20
+        await ada.press(message, "Delete")
+        await discord.until(lambda: told(discord, "could not be taken out"))
 
 
 # Somebody else's mistakes, and ours.
