@@ -165,6 +165,8 @@ class ConsoleSurface:
         if isinstance(update, Refusal) and update.appealable:
             appeal = f"/appeal {update.job} {(update.index or 0) + 1}"
             self._screen.line(messages.say("console.appeal", command=appeal), update.job)
+        elif isinstance(update, Reply) and update.confirm:
+            self._screen.line(messages.say("console.confirm", command=f"/{update.confirm}"))
         elif isinstance(update, Notice):
             for button in update.buttons:
                 self._screen.line(f"{button.label}: /{button.command} {button.text}", update.job)

@@ -34,9 +34,8 @@ async def forget_me(invocation: Invocation, context: Context) -> AsyncGenerator[
     locale = invocation.requester.locale
     if arguments(invocation, "confirm").get("confirm", "").casefold() not in (CONFIRM, "true"):
         extent = await context.jobs.extent(invocation.requester)
-        command = f"forget-me {CONFIRM}"
-        text = messages.say("forget.ask", locale, **extent.model_dump(), command=f"/{command}")
-        yield Reply(text=text, data=extent.model_dump(), confirm=command)
+        text = messages.say("forget.ask", locale, **extent.model_dump())
+        yield Reply(text=text, data=extent.model_dump(), confirm=f"forget-me {CONFIRM}")
         return
     extent, files = await context.jobs.forget(invocation.requester)
     text = messages.say("forget.done", locale, **extent.model_dump(), files=files)

@@ -226,7 +226,7 @@ def is_placeless(error: discord.HTTPException) -> bool:
     return error.code in NO_PLACE or isinstance(error, discord.Forbidden)
 
 
-async def patiently(say: Callable[[], Awaitable[None]]) -> None:
+async def patiently(attempt: Callable[[], Awaitable[None]]) -> None:
     """Say something that will not be said again: while Discord is away, for some minutes.
 
     Raises:
@@ -234,12 +234,12 @@ async def patiently(say: Callable[[], Awaitable[None]]) -> None:
     """
     for pause in PAUSES:
         try:
-            return await say()
+            return await attempt()
         except DeliveryError as error:
             if not error.away:
                 raise
         await asyncio.sleep(pause)
-    return await say()
+    return await attempt()
 
 
 @contextmanager
