@@ -7,6 +7,7 @@ import signal
 import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import count
 
 import pytest
 
@@ -14,7 +15,7 @@ from bot.adapters.slack.manifest import EVENTS_PATH
 from tests.contract.slack import SlackHarness, free_port, listening
 from tests.e2e.conftest import TIMEOUT, Installation
 from tests.fakes.slack import SECRET
-from tests.fakes.slack_api import APP_TOKEN, BOT_TOKEN
+from tests.fakes.slack_api import APP_TOKEN, BOT_TOKEN, Fault
 
 
 @pytest.fixture
@@ -30,7 +31,11 @@ async def serving(installation: Installation, person: SlackHarness, api: str) ->
     before = person.slack.connections
     process = await asyncio.to_thread(
         lambda: installation.start(
-            "serve", EASEL_SLACK_BOT_TOKEN=BOT_TOKEN, EASEL_SLACK_APP_TOKEN=APP_TOKEN, EASEL_SLACK_API=api
+            "serve",
+            EASEL_SLACK_BOT_TOKEN=BOT_TOKEN,
+            EASEL_SLACK_APP_TOKEN=APP_TOKEN,
+            EASEL_SLACK_API=api,
+            EASEL_PREVIEWS="false",  # so that every file is a picture
         )
     )
     try:
@@ -41,24 +46,54 @@ async def serving(installation: Installation, person: SlackHarness, api: str) ->
         await asyncio.to_thread(process.communicate)
 
 
+async def until_delivered(person: SlackHarness) -> None:
+    """Wait for the picture's parameters, then until its job is known to have arrived."""
+    await person.until("seed 7")
+    for asked in count(1):
+        await person.mention("/history")
+        await person.until(" UTC", times=asked)
+        if "delivered" in person.transcript():
+            return
+
+
 async def test_a_killed_serve_finishes_its_jobs_once_after_the_next_start(
     install: Callable[[], Installation], person: SlackHarness
 ) -> None:
     installation = install()
+    # However fast it draws, nothing arrives before it is killed.
+    person.slack.faults["files.getUploadURLExternal"].append(Fault(until=asyncio.Event()))
     async with person.slack.serving() as api:
         async with serving(installation, person, api):
             await person.slash("imagine", "a red apple --seed 7 --steps 40", event="same")
             await person.until("step")
         assert person.pictures() == []
+        person.slack.faults.clear()
         async with serving(installation, person, api) as process:
             await person.slash("imagine", "a red apple --seed 7 --steps 40", event="same")
-            await person.until("seed 7")
-            await person.mention("/history")
-            await person.until("delivered")
+            await until_delivered(person)
             process.send_signal(signal.SIGTERM)
             assert await asyncio.to_thread(process.wait, TIMEOUT) == 0
     assert len(person.pictures()) == 1
     assert person.pictures()[0].startswith(b"\x89PNG")
+    assert person.slack.trespasses == []
+
+
+async def test_a_serve_that_is_killed_while_it_uploads_sends_its_picture_once(
+    install: Callable[[], Installation], person: SlackHarness
+) -> None:
+    """Slack takes up the last call although nobody waits for its answer any more, and lists the file only later."""
+    installation, gate, last = install(), asyncio.Event(), "files.completeUploadExternal"
+    person.slack.listed = False
+    person.slack.faults[last].append(Fault(until=gate))
+    async with person.slack.serving() as api:
+        async with serving(installation, person, api):
+            await person.slash("imagine", "a red apple --seed 7 --steps 2")
+            await person.slack.until(lambda: person.slack.waiting[last] == 1)
+        person.slack.faults.clear()
+        gate.set()
+        async with serving(installation, person, api):
+            await until_delivered(person)
+    assert len(person.pictures()) == 1
     assert person.slack.trespasses == []
 
 

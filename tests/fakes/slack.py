@@ -164,7 +164,13 @@ class FakeSlack(WebApi):
                 self._acknowledged(said["envelope_id"], said.get("payload") or {})
         if self._socket is socket:
             self._socket = None
+            self._news.set()
         return socket
+
+    @property
+    def connected(self) -> bool:
+        """Whether the bot holds its socket."""
+        return self._socket is not None
 
     def _acknowledged(self, envelope: str, answer: Payload) -> None:
         _, begun = self._pending.pop(envelope, ({}, 0.0))

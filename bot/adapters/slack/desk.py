@@ -29,6 +29,9 @@ REMEMBERED_EVENTS = 10_000
 HOMES_AT_ONCE = 16
 """App Homes being drawn up; the others wait, one for each person."""
 
+ARRIVAL_SECONDS = 2.0
+"""How long a process that stops waits for requests that were acknowledged and are not on disk yet."""
+
 log = structlog.get_logger("bot.adapters.slack")
 
 
@@ -57,6 +60,7 @@ class Desk:
         self._homes: dict[tuple[str, str], asyncio.Task[None]] = {}
         """Being drawn up, by team and person."""
         self._drawing_up = asyncio.Semaphore(HOMES_AT_ONCE)
+        self._arriving: set[asyncio.Future[None]] = set()
 
     async def resume(self) -> None:
         """Go on with what an earlier process left unfinished; where the app was removed since, sending fails."""
@@ -77,7 +81,7 @@ class Desk:
         served = workspace or self._maker.made("", asked.team, "", None)
         trigger = asked.trigger if asked.at_home and asked.form is None else None
         surface = self._surface(served, asked.address, url, trigger=trigger)
-        updates = self._updates(asked, workspace, surface)
+        updates = self._arrived(self._updates(asked, workspace, surface))
         self._answers.start(closing(updates, surface), surface)
 
     def open_home(self, workspace: Workspace, user: str) -> None:
@@ -89,7 +93,9 @@ class Desk:
             task.add_done_callback(lambda _: self._homes.pop(key, None))
 
     async def close(self) -> None:
-        """Stop drawing up App Homes."""
+        """Let what was acknowledged arrive on disk, and stop drawing up App Homes."""
+        if self._arriving:
+            await asyncio.wait(self._arriving, timeout=ARRIVAL_SECONDS)
         left = list(self._homes.values())
         for task in left:
             task.cancel()
@@ -123,6 +129,24 @@ class Desk:
             locale=locale,
             trigger=trigger,
         )
+
+    def _arrived(self, updates: AsyncGenerator[Update, None]) -> AsyncGenerator[Update, None]:
+        """The same updates; once the first was shown, a job is on disk, and anything else has been answered."""
+        arrived: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._arriving.add(arrived)
+        arrived.add_done_callback(self._arriving.discard)
+
+        async def watched() -> AsyncGenerator[Update, None]:
+            try:
+                async with aclosing(updates):
+                    async for update in updates:
+                        yield update
+                        if not arrived.done():
+                            arrived.set_result(None)
+            finally:
+                arrived.cancel()
+
+        return watched()
 
     async def _updates(
         self, asked: Asked, workspace: Workspace | None, surface: SlackSurface
@@ -218,10 +242,10 @@ class Desk:
         except (BotError, EngineError) as error:
             await workspace.web.publish_home(user, home.message(error.sentence))
             raise DeliveryError(error.sentence) from error
-        await _published(workspace, user, page, requester.locale)
+        await _put_up(workspace, user, page, requester.locale)
 
 
-async def _published(workspace: Workspace, user: str, page: Home, locale: str) -> None:
+async def _put_up(workspace: Workspace, user: str, page: Home, locale: str) -> None:
     """Slack takes no page with a file that is gone, so there is a second try without pictures."""
     try:
         await workspace.web.publish_home(user, home.view(page, locale))

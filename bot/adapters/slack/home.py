@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ from bot.adapters.slack import blocks, buttons
 from bot.adapters.slack.address import Posted
 from bot.adapters.slack.text import plain_text, shown
 from bot.chat import Button
+from bot.handlers.communities import readable
 from bot.handlers.home import Desk, Home
 from bot.messages import say
 from bot.store.rows import AuditEntry, Ban, JobRow, PictureRow, PictureState
@@ -137,23 +138,27 @@ def _desk(desk: Desk, locale: str) -> Iterator[Block]:
     yield blocks.context(_set(desk, locale))
     shown = Button(label=say("slack_button.all_settings", locale), command="settings", text="show")
     yield buttons.row([_giving("settings", locale, 0), buttons.giving(shown, 1)], "settings")
-    yield _title("home.appeals", locale)
+    if desk.appeals:
+        yield _title("home.appeals", locale)
     for appeal in desk.appeals[:LISTED]:
         line = f"{appeal.person}: {messages.shorten(appeal.prompt, PROMPT)} ({messages.listed(appeal.categories)})"
         yield from _pending(appeal.id, line, ("allow", "deny"), locale)
-    yield _title("home.reports", locale)
+    if desk.reports:
+        yield _title("home.reports", locale)
     for report in desk.reports[:LISTED]:
         line = f"{report.job} {report.index + 1}: {messages.shorten(report.reason, PROMPT)}"
         yield from _pending(report.id, line, ("dismiss",), locale)
     yield from _bans(desk.bans, locale)
-    yield _title("home.audit", locale)
+    if desk.audit:
+        yield _title("home.audit", locale)
     yield from map(_entry, desk.audit[:LINES])
 
 
 def _set(desk: Desk, locale: str) -> str:
     """Settings that the community has changed."""
     changed = desk.settings.model_dump(mode="json", exclude_defaults=True)
-    listed = ", ".join(f"{name}: {messages.shorten(str(value), PROMPT)}" for name, value in changed.items())
+    shown = {name: messages.shorten(readable(value, locale), PROMPT) for name, value in changed.items()}
+    listed = " · ".join(f"{name}: {value}" for name, value in shown.items())
     return say("home.settings", locale, settings=listed) if listed else say("home.no_settings", locale)
 
 
@@ -168,9 +173,10 @@ def _pending(given: str, line: str, actions: tuple[str, ...], locale: str) -> It
     )
 
 
-def _bans(bans: Iterable[Ban], locale: str) -> Iterator[Block]:
-    yield _title("home.bans", locale)
-    for number, ban in enumerate(list(bans)[:LISTED]):
+def _bans(bans: Sequence[Ban], locale: str) -> Iterator[Block]:
+    if bans:
+        yield _title("home.bans", locale)
+    for number, ban in enumerate(bans[:LISTED]):
         text = " · ".join(part for part in (ban.person, messages.shorten(ban.reason, PROMPT)) if part)
         lift = Button(label=say("slack_button.unban", locale), command="moderation", text=f"unban {ban.person}")
         yield blocks.section(shown(text) or "…") | {"accessory": buttons.giving(lift, number)}

@@ -209,7 +209,7 @@ class SlackSurface:
         if self.address.status is None:
             await self._note(update.job, status=await self._web.post(self.address, update.text, message))
             return
-        with hurried():
+        async with hurried():
             await self._web.update(self.address, self.address.status, update.text, message)
 
     async def _preview(self, update: Queued | Working) -> str | None:
@@ -217,7 +217,7 @@ class SlackSurface:
         data = update.preview if isinstance(update, Working) else None
         if data is not None and self.address.status is not None and self._previews.take():
             try:
-                with hurried():
+                async with hurried():
                     preview = await self._web.uploads.preview(data)
                 await self._note(update.job, preview=preview)
             except DeliveryError as error:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 
 import aiohttp
@@ -69,6 +70,7 @@ PASSING = frozenset(
 LONGEST_WAIT = 60.0
 """Seconds that a rate limit may ask for; after longer ones the delivery is tried again later."""
 RATE_LIMIT_TRIES = 3
+HURRY_SECONDS = 5.0
 
 _hurried: ContextVar[bool] = ContextVar("hurried", default=False)
 
@@ -138,12 +140,19 @@ class Patience(AsyncRetryHandler):
         state.increment_current_attempt()
 
 
-@contextmanager
-def hurried() -> Iterator[None]:
-    """Within, a rate limit is an error at once: what is said of progress must not hold up the picture itself."""
+@asynccontextmanager
+async def hurried() -> AsyncIterator[None]:
+    """Within, nothing takes long, and a rate limit is an error at once: progress must not hold up the picture itself.
+
+    Raises:
+        SlackError: it takes too long.
+    """
     token = _hurried.set(True)
     try:
-        yield
+        async with asyncio.timeout(HURRY_SECONDS):
+            yield
+    except TimeoutError as error:
+        raise SlackError("slack.unreachable") from error
     finally:
         _hurried.reset(token)
 

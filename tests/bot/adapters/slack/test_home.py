@@ -94,7 +94,7 @@ async def test_moderators_have_a_desk_and_others_don_t(person: SlackHarness, app
         names = [entry["value"] for entry in view["blocks"][0]["element"]["options"]]
         assert "strict" in names
         await person.submit({"value": "on"}, user="UBOSS", fields={"setting": {"selected_option": {"value": "strict"}}})
-        await person.slack.until(lambda: "strict: True" in str(person.slack.homes["UBOSS"]))
+        await person.slack.until(lambda: "strict: on" in str(person.slack.homes["UBOSS"]))
         unban = next(item["value"] for item in walk(person.slack.homes["UBOSS"]) if "unban" in item.get("value", ""))
         await at_home(person, unban, user="UBOSS")
         await person.slack.until(lambda: "command:moderation unban" not in str(person.slack.homes["UBOSS"]))

@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 from slack_bolt.app.async_app import AsyncApp
 
-from bot.adapters.slack import sockets
+from bot.adapters.slack import sockets, trouble
 from bot.adapters.slack.limits import Updates
 from bot.adapters.slack.server import Events
 from bot.adapters.slack.trouble import refused
 from bot.adapters.slack.uploads import Client
 from bot.adapters.slack.workspaces import InstalledWorkspaces, Maker
-from bot.app import App
+from bot.app import App, running
 from bot.errors import DeliveryError
+from bot.settings import Settings
 from bot.store import Store
 from bot.store.slack import SlackInstallation
 from engine.errors import StorageError
@@ -41,6 +42,21 @@ async def test_a_rate_limit_on_progress_keeps_no_picture_waiting(
         engine.gate.set()
         await finished(person)
     assert 50.0 not in person.clock.slept
+
+
+async def test_a_preview_that_hangs_keeps_no_picture_waiting(
+    person: SlackHarness, app: App, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trouble, "HURRY_SECONDS", 0.05)
+    engine.preview = b"\xff\xd8 a small picture"
+    engine.gate.clear()
+    person.slack.faults["files.getUploadURLExternal"].append(Fault(until=asyncio.Event()))
+    async with person.running(app.dispatcher):
+        await person.slash("imagine", "a red apple")
+        await person.slack.until(lambda: person.slack.waiting["files.getUploadURLExternal"] == 1)
+        engine.gate.set()
+        await finished(person)
+    assert len(person.pictures()) == 1
 
 
 def test_changes_of_messages_pause_for_as_long_as_slack_says() -> None:
@@ -73,6 +89,27 @@ async def test_a_response_url_that_fails_is_not_the_end(person: SlackHarness, ap
         await person.slack.emit("slash_commands", payload | {"trigger_id": "u", "response_url": refused})
         await person.until("pictures today", times=2)
     assert said(person, "pictures today")["user"] == "UADA"
+
+
+async def test_what_was_acknowledged_is_not_lost_when_the_process_stops(
+    person: SlackHarness, settings: Settings, engine: ScriptedEngine
+) -> None:
+    gate = asyncio.Event()
+    person.slack.faults["users.info"].append(Fault(until=gate))
+
+    async def release() -> None:
+        await person.slack.until(lambda: not person.slack.connected)
+        gate.set()
+
+    async with running(settings, engine) as app:
+        async with person.running(app.dispatcher):
+            await person.slash("imagine", "a red apple")
+            await person.slack.until(lambda: person.slack.waiting["users.info"] == 1)
+            releasing = asyncio.create_task(release())
+        await releasing
+    async with running(settings, engine) as app, person.running(app.dispatcher):
+        await finished(person)
+    assert len(person.pictures()) == 1
 
 
 async def test_a_long_answer_comes_in_several_messages(person: SlackHarness, app: App, engine: ScriptedEngine) -> None:
