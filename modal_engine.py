@@ -32,7 +32,7 @@ SETTINGS = load()
 RENTAL = SETTINGS.modal
 ROOT = Path(__file__).parent
 HOME = PurePosixPath("/easel")
-MODELS, PICTURES, STATE = HOME / "models", HOME / "cache", PurePosixPath("/state")
+MODELS, PICTURES, STATE = HOME / "models", HOME / "cache", HOME / "state"
 DETOXIFY = PurePosixPath("/opt/detoxify")
 CONSTRAINTS = "/opt/constraints.txt"
 TORCH_FOR_CPU = "https://download.pytorch.org/whl/cpu"
@@ -258,7 +258,7 @@ def keeper(name: str) -> Keeper:
     """Of the database of a chat or of the web page; they don't share one."""
     from bot.serverless.keeper import Keeper
 
-    folder = Path(STATE / name)
+    folder = SETTINGS.home / STATE.name / name
     return Keeper(SETTINGS.database, folder, Mounted(state), beside=(SETTINGS.home / MEMORY,))
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -20,9 +18,8 @@ from bot.settings import Settings
 from engine import wire
 from engine.types import Cached, Image, Order, Progress, Stage
 from tests.bot.workbench import resolved
-from tests.fakes.modal_control import FakeModal
+from tests.fakes.modal_control import ROOT, FakeModal, deploy, source
 
-ROOT = Path(__file__).parent.parent
 WITHOUT_GPU = ("torch", "psutil", "diffusers", "transformers", "onnxruntime", "safetensors", "better_profanity")
 CHAT_ALONE = f"""
 import sys
@@ -33,30 +30,7 @@ import modal_engine, bot.serverless, bot.adapters.discord.http, bot.adapters.sla
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Easel's folder as it is now: Modal's client doesn't deploy what changes meanwhile."""
-    copy = tmp_path_factory.mktemp("easel")
-    for name in ("bot", "engine"):
-        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("modal_engine.py", "pyproject.toml", "constraints.txt"):
-        shutil.copy(ROOT / name, copy)
-    return copy
-
-
-async def deployed(folder: Path, **settings: str) -> FakeModal:
-    """`modal deploy modal_engine.py`, against a control plane on loopback."""
-    plain = {name: value for name, value in os.environ.items() if not name.startswith(("EASEL_", "MODAL_"))}
-    async with FakeModal().serving() as control:
-        tokens = {"MODAL_SERVER_URL": control.url, "MODAL_TOKEN_ID": "ak-1", "MODAL_TOKEN_SECRET": "as-1"}
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "modal", "deploy", "modal_engine.py"),
-            cwd=folder,
-            env=plain | tokens | settings | {"MODAL_CONFIG_PATH": str(folder / "modal.toml")},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        output, _ = await process.communicate()
-        assert process.returncode == 0, output.decode()
-        return control
+    return source(tmp_path_factory.mktemp("easel"))
 
 
 def functions(control: FakeModal) -> dict[str, Any]:
@@ -77,7 +51,7 @@ def secret_named(control: FakeModal, name: str) -> str:
 @pytest.fixture(scope="module")
 def control(folder: Path) -> FakeModal:
     """What came of deploying without any settings."""
-    return asyncio.run(deployed(folder))
+    return asyncio.run(deploy(folder))
 
 
 def test_what_a_deployment_consists_of(control: FakeModal) -> None:
@@ -112,7 +86,7 @@ def test_what_a_deployment_consists_of(control: FakeModal) -> None:
 
 
 async def test_settings_travel_with_the_deployment_and_secrets_don_t(folder: Path) -> None:
-    control = await deployed(
+    control = await deploy(
         folder,
         EASEL_MODEL="sd15",
         EASEL_DISCORD_TOKEN="very-secret",
@@ -150,7 +124,7 @@ async def test_settings_travel_with_the_deployment_and_secrets_don_t(folder: Pat
     assert (chat.warm_pool_size, page.warm_pool_size) == (1, 0)
     assert page.timeout_secs == 86_400, "an open page is one request"
     assert set(chat.method_definitions) == {"web", "attend"}
-    assert [mount.mount_path for mount in chat.volume_mounts] == ["/state"]
+    assert [mount.mount_path for mount in chat.volume_mounts] == ["/easel/state"]
     layers = [" ".join(request.image.dockerfile_commands) for request in control.requests["ImageGetOrCreate"]]
     assert any("xformers" in layer for layer in layers)
     hub = secret_named(control, "easel-hub")

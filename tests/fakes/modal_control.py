@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import shutil
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 from grpclib.const import Handler
@@ -29,6 +34,34 @@ BUILDER = "2025.06"
 """The version of the way in which images are built."""
 
 
+ROOT = Path(__file__).parent.parent.parent
+
+
+def source(copy: Path) -> Path:
+    """Easel's folder as it is now: Modal's client doesn't deploy what changes meanwhile."""
+    for name in ("bot", "engine"):
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("modal_engine.py", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, copy)
+    return copy
+
+
+async def deploy(folder: Path, **settings: str) -> FakeModal:
+    """`modal deploy modal_engine.py`, against a control plane on loopback."""
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(("EASEL_", "MODAL_"))}
+    async with FakeModal().serving() as control:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "modal", "deploy", "modal_engine.py"),
+            cwd=folder,
+            env=plain | control.tokens | settings | {"MODAL_CONFIG_PATH": str(folder / "modal.toml")},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        output, _ = await process.communicate()
+        assert process.returncode == 0, output.decode()
+        return control
+
+
 class FakeModal:
     """Remembers every request by its method."""
 
@@ -38,6 +71,11 @@ class FakeModal:
         """What was asked for, by the id that it got."""
         self.url = ""
         self._numbers = count(1)
+
+    @property
+    def tokens(self) -> dict[str, str]:
+        """What a machine's environment needs to speak to it."""
+        return {"MODAL_SERVER_URL": self.url, "MODAL_TOKEN_ID": "ak-1", "MODAL_TOKEN_SECRET": "as-1"}
 
     def __mapping__(self) -> dict[str, Handler]:
         """Every method of the protocol, for grpclib."""

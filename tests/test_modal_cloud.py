@@ -1,0 +1,254 @@
+"""The app as Modal runs it: containers on this machine, Modal's own entry point and client, the bundled model."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import modal
+import pytest
+
+from bot.adapters.web.people import People
+from bot.chat import Role
+from bot.clients.base import EngineClient
+from bot.clients.modal import connect
+from bot.settings import Settings
+from bot.store import Store
+from engine.types import Cached, Cancelled, Event, Image, Order, Progress, Refused, Stage
+from tests.bot.workbench import resolved
+from tests.fakes.discord import FakeDiscord
+from tests.fakes.discord_door import PUBLIC_KEY, Door, signed
+from tests.fakes.discord_gateway import TOKEN
+from tests.fakes.discord_person import Person
+from tests.fakes.modal_calls import Call
+from tests.fakes.modal_cloud import TERMINATED, FakeCloud
+from tests.fakes.modal_control import FakeModal, deploy, source
+from tests.fakes.modal_front import fronting
+from tests.fakes.web_person import WebPerson
+
+CPU = {"EASEL_DEVICE": "cpu"}
+"""Where the containers have no GPU."""
+PATIENCE = 240.0
+"""Seconds for starting several processes that load torch, beside whatever else this machine does."""
+PAGE = "easel--gradio-app.modal.run"
+"""The name that Modal gives the page."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return source(tmp_path_factory.mktemp("easel"))
+
+
+@pytest.fixture(scope="module")
+def deployed(folder: Path) -> FakeModal:
+    return asyncio.run(deploy(folder, EASEL_PREVIEWS="false", EASEL_MODAL__GPU_CONTAINERS="2"))
+
+
+@pytest.fixture
+async def cloud(tmp_path: Path, folder: Path, deployed: FakeModal) -> AsyncIterator[FakeCloud]:
+    cloud = FakeCloud(tmp_path, folder, deployed, environment=CPU)
+    async with cloud.serving():
+        yield cloud
+
+
+@pytest.fixture(scope="module")
+def served(folder: Path) -> FakeModal:
+    return asyncio.run(deploy(folder, EASEL_MODAL__SERVE='["web", "discord"]', EASEL_DISCORD_PUBLIC_KEY=PUBLIC_KEY))
+
+
+@asynccontextmanager
+async def meeting(cloud: FakeCloud, home: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[EngineClient]:
+    for name, value in cloud.tokens.items():
+        monkeypatch.setenv(name, value)
+    client = connect(Settings(home=home, engine="modal"))
+    try:
+        yield client
+    finally:
+        await client.close()
+        env_client = await modal.Client.from_env.aio()
+        await env_client.close.aio()
+
+
+def order(*prompts: str, job: str = "J1", **options: Any) -> Order:
+    values: dict[str, Any] = {"width": 128, "height": 128, "steps": 2} | options
+    return Order(job=job, requests=tuple(resolved(p, **values) for p in prompts), scope="x:a", owner="x:1")
+
+
+async def endings(client: EngineClient, wanted: Order) -> list[Event]:
+    found = [event async for event in client.generate(wanted) if not isinstance(event, Progress)]
+    assert sorted(event.index for event in found) == list(range(len(wanted.requests)))
+    return sorted(found, key=lambda event: event.index)
+
+
+async def test_a_picture_is_drawn_on_one_machine_and_everything_else_done_on_another(
+    cloud: FakeCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with meeting(cloud, tmp_path / "bot", monkeypatch) as client, asyncio.timeout(PATIENCE):
+        await client.start()
+        assert (await client.info()).default_model == "emoji"
+
+        (refused,) = await endings(client, order("a naked child"))
+        assert isinstance(refused, Refused)
+        assert cloud.running("Generator") == [], "a refusal starts no GPU"
+
+        events = [event async for event in client.generate(order("a red apple"))]
+        stages = [event.stage for event in events if isinstance(event, Progress)]
+        assert stages == [Stage.WAKING, Stage.DRAWING, Stage.DRAWING, Stage.FINISHING]
+        image = events[-1]
+        assert isinstance(image, Image)
+        assert image.cost is not None
+
+        (hit,) = await endings(client, order("a red apple", job="J2"))
+        assert isinstance(hit, Image)
+        assert (hit.cached, hit.data, hit.cost) == (Cached.FINISHED, image.data, None)
+        assert len(cloud.called("Generator")) == 1, "nor does a hit"
+
+        assert await client.cache_read("x:a", image.key) == image.data
+        assert (await client.verify(image.data)).made_here
+        assert await client.cache_clear(None) == 2
+    assert cloud.crashes == []
+
+
+async def test_a_large_order_is_drawn_by_several_gpus(
+    cloud: FakeCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with meeting(cloud, tmp_path / "bot", monkeypatch) as client, asyncio.timeout(PATIENCE):
+        found = await endings(client, order(*(f"apple {n}" for n in range(6)), steps=10))
+        assert all(isinstance(event, Image) for event in found)
+    calls = cloud.called("Generator")
+    assert len(calls) == 6
+    assert len(cloud.running("Generator")) == 2, "as many as the settings allow"
+    assert {call.container for call in calls} == set(cloud.running("Generator"))
+
+
+async def test_cancelling_reaches_the_gpu(cloud: FakeCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with meeting(cloud, tmp_path / "bot", monkeypatch) as client, asyncio.timeout(PATIENCE):
+        stream = client.generate(order("a red apple", steps=100))
+        found = [event async for event in cancelled_once_drawing(client, stream)]
+        assert found[-1] == Cancelled(index=0)
+        for call in (*cloud.called("Engine"), *cloud.called("Generator")):
+            await ended(call)
+            assert call.output.result.status == TERMINATED.status
+    assert cloud.crashes == []
+
+
+async def cancelled_once_drawing(client: EngineClient, stream: AsyncIterator[Event]) -> AsyncIterator[Event]:
+    async for event in stream:
+        yield event
+        if isinstance(event, Progress) and event.step == 1:
+            await client.cancel("J1")
+
+
+@pytest.mark.parametrize("lost", ["Generator", "Engine"])
+async def test_a_machine_that_is_lost_loses_no_picture(
+    cloud: FakeCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    """Modal gives the call to another container, and its answers follow those of the first."""
+    async with meeting(cloud, tmp_path / "bot", monkeypatch) as client, asyncio.timeout(PATIENCE):
+        found: list[Event] = []
+        async for event in client.generate(order("a red apple", steps=40)):
+            found.append(event)
+            if isinstance(event, Progress) and event.step == 3 and not any(c.lost for c in cloud.containers):
+                await cloud.lose(cloud.running(lost)[0])
+        (image,) = [event for event in found if not isinstance(event, Progress)]
+        (again,) = await endings(client, order("a red apple", steps=40, job="J2"))
+        assert isinstance(image, Image)
+        assert isinstance(again, Image)
+        assert again.data == image.data
+    assert sum(container.lost for container in cloud.containers) == 1
+
+
+async def test_the_page_is_served_with_its_sign_in(tmp_path: Path, folder: Path, served: FakeModal) -> None:
+    """Through Modal's own ASGI wrapper, lifespan included, under the address that Modal gave it."""
+    with_account = Settings(home=tmp_path / "mine")
+    async with Store.open(with_account.database) as store:
+        await People(store.web_accounts).add("ada", "correct horse", Role.MEMBER)
+    kept = tmp_path / "state" / "web" / "easel.db"
+    kept.parent.mkdir(parents=True)
+    shutil.copy(with_account.database, kept)
+
+    cloud = FakeCloud(tmp_path, folder, served, environment=CPU)
+    async with cloud.serving(), asyncio.timeout(PATIENCE):
+        here = {"host": PAGE, "origin": f"https://{PAGE}"}
+        form = {**here, "content-type": "application/x-www-form-urlencoded"}
+        assert (await cloud.visit("gradio_app", "/", headers=here)).status == 303, "to the sign-in"
+        assert (await cloud.visit("gradio_app", "/", headers={"host": "evil.example"})).status == 421
+        assert (await cloud.visit("gradio_app", "/config", headers=here)).status == 401
+        wrong = await cloud.visit("gradio_app", "/sign-in", body=b"name=ada&password=wrong+horse", headers=form)
+        assert wrong.status == 401
+        right = await cloud.visit("gradio_app", "/sign-in", body=b"name=ada&password=correct+horse", headers=form)
+        assert right.status == 303
+        (cookie,) = [value for name, value in right.headers if name == "set-cookie"]
+        assert cookie.startswith("__Host-")
+        assert "secure" in cookie
+        page = await cloud.visit("gradio_app", "/", headers={**here, "cookie": right.cookies})
+        assert page.status == 200
+        assert b"gradio" in page.body
+        config = await cloud.visit("gradio_app", "/config", headers={**here, "cookie": right.cookies})
+        assert config.status == 200
+        assert json.loads(config.body)["components"]
+        (container,) = cloud.running("gradio_app")
+        await cloud.retire(container)
+        again = await cloud.visit("gradio_app", "/", headers={**here, "cookie": right.cookies})
+        assert again.status == 200, "the next container knows the session"
+    assert cloud.crashes == []
+
+
+async def test_somebody_draws_on_the_page(tmp_path: Path, folder: Path, served: FakeModal) -> None:
+    """With all that streams: the queue, the progress, the picture."""
+    cloud = FakeCloud(tmp_path, folder, served, environment=CPU | {"EASEL_WEB_GUESTS": "true"})
+    async with cloud.serving(), fronting(cloud, "gradio_app", PAGE) as address, asyncio.timeout(PATIENCE):
+        person = WebPerson(address)
+        await person.open()
+        try:
+            await person.draw("a red apple")
+            while not person.pictures:
+                person.news.clear()
+                await person.news.wait()
+        finally:
+            await person.close()
+    assert len(cloud.called("Generator")) == 1
+    assert cloud.crashes == []
+
+
+async def test_discord_is_answered_without_a_server(tmp_path: Path, folder: Path, served: FakeModal) -> None:
+    discord = FakeDiscord()
+    async with discord.serving():
+        secrets = {"easel-discord": {"EASEL_DISCORD_TOKEN": TOKEN, "EASEL_DISCORD_PUBLIC_KEY": PUBLIC_KEY}}
+        environment = CPU | {"EASEL_DISCORD_API": f"http://{discord.address}/api"}
+        cloud = FakeCloud(tmp_path, folder, served, secrets=secrets, environment=environment)
+        posted: list[tuple[dict[str, str], bytes]] = []
+
+        async def post(headers: dict[str, str], body: bytes) -> int:
+            posted.append((headers, body))
+            return (await cloud.visit("Chat.web", "/discord/interactions", body=body, headers=headers)).status
+
+        async with cloud.serving(), asyncio.timeout(PATIENCE):
+            ping = b'{"type": 1}'
+            assert await post(signed(ping) | {"x-signature-ed25519": "0" * 128}, ping) == 401
+            assert await post(signed(ping), ping) == 200
+            door = Door(post)
+            door.ready.set()
+            discord.gateway = door  # type: ignore[assignment]
+            await Person(discord).imagine("a red apple")
+            assert door.statuses == [202]
+            await ended(next(call for call in cloud.called("Chat") if call.method == "attend"))
+            assert len(discord.pictures) == 1
+
+            (chat,) = cloud.running("Chat")
+            await cloud.retire(chat)
+            assert await post(*posted[-1]) == 202, "a container that has never seen it"
+            await ended([call for call in cloud.called("Chat") if call.method == "attend"][-1])
+            assert len(discord.pictures) == 1, "but its database knows it"
+            assert await post(*posted[-1]) == 401
+    assert cloud.crashes == []
+
+
+async def ended(call: Call) -> None:
+    async with call.change:
+        await call.change.wait_for(lambda: call.output is not None)
