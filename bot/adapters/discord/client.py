@@ -34,8 +34,6 @@ FORM_SECONDS = 0.8
 """How long what a form is filled with may take: opening it is the acknowledgement, so nothing can come before."""
 SUGGEST_SECONDS = 2.0
 """How long suggestions may take; Discord waits for three."""
-REGISTER_SECONDS = 30.0
-"""How long registering the commands may take, since Discord may ask for a pause of minutes."""
 NO_MEMBERS = discord.MemberCacheFlags.none()
 INTENTS = discord.Intents(guilds=True)
 """What the gateway is asked for: the least that keeps permissions current, and nothing privileged."""
@@ -68,16 +66,26 @@ class EaselClient(discord.AutoShardedClient):
         )
         self._images = images
         self._uploads = Uploads()
+        self._registering: asyncio.Task[None] | None = None
         self.add_dynamic_items(*buttons.ITEMS)
 
     async def setup_hook(self) -> None:
-        """Between logging in and the first event: go on with unfinished jobs, register the commands."""
+        """Between logging in and the first event: go on with unfinished jobs, register the commands beside them."""
+        self._registering = asyncio.create_task(self._register())
         await self._answers.resume(incoming.PLATFORM, self._resumed)
+
+    async def close(self) -> None:
+        """Leave Discord."""
+        if self._registering is not None:
+            self._registering.cancel()
+        await super().close()
+
+    async def _register(self) -> None:
+        """Register the commands; nobody waits for it, since Discord may ask for a pause of minutes."""
         try:
-            async with asyncio.timeout(REGISTER_SECONDS):
-                await self.http.bulk_upsert_global_commands(
-                    self.application_id or 0, commands.declared(images=self._images)
-                )
+            await self.http.bulk_upsert_global_commands(
+                self.application_id or 0, commands.declared(images=self._images)
+            )
         except (discord.HTTPException, *BROKEN) as error:
             # What was registered before still works.
             log.warning("commands not registered", reason=repr(error))

@@ -182,9 +182,8 @@ async def test_suggestions_that_take_too_long_are_none(
 
 
 async def test_commands_that_may_not_be_registered_now_still_work(
-    app: App, discord: FakeDiscord, ada: Person, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    app: App, discord: FakeDiscord, ada: Person, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(client, "REGISTER_SECONDS", 0.1)
     discord.pause, discord.faults = 3600.0, [("PUT /applications", 429)]
     async with connected(discord, app.dispatcher, tmp_path):
         await ada.imagine("a cat")
