@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -161,6 +163,24 @@ async def test_a_machine_that_is_lost_loses_no_picture(
         assert isinstance(again, Image)
         assert again.data == image.data
     assert sum(container.lost for container in cloud.containers) == 1
+
+
+async def test_doctor_says_what_is_missing_over_there(tmp_path: Path, folder: Path) -> None:
+    deployed = await deploy(folder, EASEL_MODEL="sd15", EASEL_TOXICITY_CHECK="off")
+    cloud = FakeCloud(tmp_path, folder, deployed, environment=CPU)
+    async with cloud.serving(), asyncio.timeout(PATIENCE):
+        plain = {name: value for name, value in os.environ.items() if not name.startswith(("EASEL_", "MODAL_"))}
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "bot", "doctor", "--json"),
+            env=plain | cloud.tokens | {"EASEL_ENGINE": "modal", "EASEL_HOME": str(tmp_path / "bot")},
+            stdout=asyncio.subprocess.PIPE,
+        )
+        output, _ = await process.communicate()
+    checks = {check["name"]: check for check in json.loads(output)["checks"]}
+    assert process.returncode == 1
+    assert (checks["modal"]["state"], checks["extras"]["state"]) == ("ok", "ok")
+    assert checks["weights"]["mend"] == "Bring them there: modal run modal_engine.py::download --model sd15"
+    assert cloud.running("Generator") == [], "for looking no GPU is paid"
 
 
 async def test_the_page_is_served_with_its_sign_in(tmp_path: Path, folder: Path, served: FakeModal) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -14,11 +14,12 @@ from typing import Literal
 from bot import settings as settings_module
 from bot.app import connect
 from bot.cli import discord, tokens
+from bot.clients import modal
 from bot.errors import BadInputError, BotError, DatabaseError, SettingsError
 from bot.messages import bytes_text, listed, quote, say
 from bot.settings import Settings
 from bot.store import Store
-from engine.errors import EngineError
+from engine.errors import EngineError, UnreachableError
 from engine.types import EngineInfo
 
 State = Literal["ok", "note", "wrong"]
@@ -126,8 +127,29 @@ def _extras(settings: Settings) -> Check:
     return _found("extras", "wrong" if missing else "ok", mend=bool(missing), installed=names, missing=listed(missing))
 
 
+async def _modal(settings: Settings) -> Check:
+    """Whether Modal knows this machine, and the engine is deployed; starts nothing there."""
+    app = settings.modal.app
+    try:
+        await modal.look_up(settings)
+    except modal.UnknownMachineError:
+        return _found("modal_token", "wrong", mend=True)
+    except modal.NotDeployedError:
+        return _found("modal", "wrong", mend=True, app=app)
+    except UnreachableError:
+        return _found("modal", "note", app=app)
+    except EngineError as error:
+        return Check(name="modal", state="wrong", text=error.sentence)
+    return _found("modal", "ok", app=app)
+
+
 async def _engine(settings: Settings) -> AsyncIterator[Check]:
-    """Whether the engine can start, which weights are here, and what it warns of."""
+    """Whether the engine can start, which weights are there, and what it warns of."""
+    if settings.engine == "modal":
+        deployed = await _modal(settings)
+        yield deployed
+        if deployed.state != "ok":
+            return
     info: EngineInfo | None = None
     try:
         client = connect(settings)
@@ -142,9 +164,11 @@ async def _engine(settings: Settings) -> AsyncIterator[Check]:
         yield _found("engine", "ok", where=settings.engine, model=info.default_model)
     if info is None:
         return
+    place = "weights_on_modal" if settings.engine == "modal" else "weights"
     for model in info.models:
         state: State = "ok" if model.installed else "wrong"
-        yield _found("weights", state, mend=not model.installed, model=model.name, title=model.title)
+        found = _found(place, state, mend=not model.installed, model=model.name, title=model.title)
+        yield replace(found, name="weights")
     for warning in info.warnings:
         yield Check(name="engine", state="note", text=warning)
 

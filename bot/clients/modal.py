@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from typing import Any
@@ -14,6 +15,8 @@ from bot.settings import Settings
 from engine.errors import EngineError, ExtraMissingError, UnreachableError
 from engine.types import SCHEMA_VERSION, EngineInfo
 
+LOOK_SECONDS = 15.0
+"""How long looking the engine up may take; Modal's client would try for a minute."""
 MEMORY = "modal-engine.json"
 """What is known of the deployed engine, in the home folder."""
 
@@ -26,6 +29,10 @@ _OUTDATED = "Modal no longer takes this version of its client: run pip install -
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
+class UnknownMachineError(EngineError):
+    """Modal doesn't know this machine's token, or there is none."""
+
+
 class NotDeployedError(EngineError):
     """What is called is not there, or not there any more."""
 
@@ -36,16 +43,10 @@ def connect(settings: Settings) -> EngineClient:
     Raises:
         ExtraMissingError: the `modal` extra is not installed.
     """
-    try:
-        import modal
-    except ModuleNotFoundError as error:
-        raise ExtraMissingError(
-            f"EASEL_ENGINE=modal needs the package {error.name}: run pip install '.[modal]' in Easel's folder."
-        ) from error
-    rental = settings.modal
+    modal, rental = _sdk(), settings.modal
 
     def find() -> Any:  # noqa: ANN401  (Modal's objects make their methods up)
-        return modal.Cls.from_name(rental.app, "Engine", environment_name=rental.environment)()
+        return _engine(settings)()
 
     return DeployedEngine(
         Deployed(find, "generate"),
@@ -54,6 +55,36 @@ def connect(settings: Settings) -> EngineClient:
         memory=settings.home / MEMORY,
         trusted=lambda info: not modal.is_local() and _is_of(settings, info),
     )
+
+
+async def look_up(settings: Settings) -> None:
+    """See, without starting a machine, that Modal knows this one, and that the engine is deployed.
+
+    Raises:
+        ExtraMissingError: the `modal` extra is not installed.
+        UnknownMachineError, NotDeployedError: so it says.
+        UnreachableError: nobody answers.
+    """
+    _sdk()
+    with translated():
+        async with asyncio.timeout(LOOK_SECONDS):
+            await _engine(settings).hydrate.aio()
+
+
+def _sdk() -> Any:  # noqa: ANN401  (an optional package)
+    try:
+        import modal
+    except ModuleNotFoundError as error:
+        raise ExtraMissingError(
+            f"EASEL_ENGINE=modal needs the package {error.name}: run pip install '.[modal]' in Easel's folder."
+        ) from error
+    return modal
+
+
+def _engine(settings: Settings) -> Any:  # noqa: ANN401  (Modal's objects make their methods up)
+    """The class, not yet looked up."""
+    rental = settings.modal
+    return _sdk().Cls.from_name(rental.app, "Engine", environment_name=rental.environment)
 
 
 def _is_of(settings: Settings, info: EngineInfo) -> bool:
@@ -124,7 +155,7 @@ def translated() -> Iterator[None]:
     except EngineError:
         raise
     except (exception.AuthError, exception.PermissionDeniedError) as error:
-        raise EngineError(_UNKNOWN) from error
+        raise UnknownMachineError(_UNKNOWN) from error
     except exception.NotFoundError as error:
         raise NotDeployedError(_NOT_DEPLOYED) from error
     except exception.VersionError as error:

@@ -13,7 +13,8 @@ import os
 import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from itertools import count
 from math import ceil
 from pathlib import Path
@@ -64,7 +65,6 @@ class FakeCloud(FakeModal):
         self._news = asyncio.Condition()
         """Of those who wait, and of containers that are to end."""
         self._handlers: dict[str, Handler] = {
-            "ClassGet": self._class_get,
             "FunctionGet": self._function_get,
             "FunctionMap": self._function_map,
             "FunctionGetInputs": self._get_inputs,
@@ -101,6 +101,8 @@ class FakeCloud(FakeModal):
             await self._stream_request(stream, request)
         elif name in self._handlers:
             await stream.send_message(await self._handlers[name](request, reply, container))
+        elif name == "ClassGet":
+            await stream.send_message(type(reply)(class_id=self._published.class_ids[request.object_tag]))
         else:
             await stream.send_message(self._reply(name, request, reply))
 
@@ -156,10 +158,6 @@ class FakeCloud(FakeModal):
                 )
             )
         return metadata
-
-    async def _class_get(self, request: Any, reply: Any, _: Container | None) -> Any:
-        reply.class_id = self._published.class_ids[request.object_tag]
-        return reply
 
     async def _function_get(self, request: Any, reply: Any, _: Container | None) -> Any:
         reply.function_id = self._published.function_ids[request.object_tag]
@@ -234,10 +232,12 @@ class FakeCloud(FakeModal):
 
     async def _get_outputs(self, request: Any, reply: Any, _: Container | None) -> Any:
         call = self._call(request.function_call_id)
-        async with call.change:
-            await call.change.wait_for(lambda: call.output is not None)
-        output = reply.outputs.add(idx=0, input_id=call.input_id, data_format=call.output.data_format)
-        output.result.CopyFrom(call.output.result)
+        with suppress(TimeoutError):  # then the caller asks again
+            async with asyncio.timeout(request.timeout), call.change:
+                await call.change.wait_for(lambda: call.output is not None)
+        if call.output is not None:
+            output = reply.outputs.add(idx=0, input_id=call.input_id, data_format=call.output.data_format)
+            output.result.CopyFrom(call.output.result)
         return reply
 
     async def _stream_data(self, stream: Stream[Any, Any], request: Any) -> None:
@@ -388,12 +388,12 @@ class FakeCloud(FakeModal):
         return reply
 
 
+@dataclass
 class _Door:
     """The control plane as one container reaches it."""
 
-    def __init__(self, cloud: FakeCloud, container: Container) -> None:
-        self._cloud = cloud
-        self._container = container
+    cloud: FakeCloud
+    container: Container
 
     def __mapping__(self) -> Any:
-        return self._cloud.mapping(self._container)
+        return self.cloud.mapping(self.container)

@@ -12,7 +12,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from grpclib.const import Handler
+from grpclib.const import Handler, Status
+from grpclib.exceptions import GRPCError
 from grpclib.server import Server, Stream
 from modal_proto import api_grpc, api_pb2
 
@@ -69,6 +70,8 @@ class FakeModal:
         self.requests: dict[str, list[Any]] = {}
         self.made: dict[str, Any] = {}
         """What was asked for, by the id that it got."""
+        self.refusals: dict[str, Status] = {}
+        """Methods that are refused, and how; all of them, where one is called `*`."""
         self.url = ""
         self._numbers = count(1)
 
@@ -112,6 +115,9 @@ class FakeModal:
 
     def _method(self, name: str, reply_type: Callable[[], Any], container: Any) -> Callable[[Stream[Any, Any]], Any]:
         async def answer(stream: Stream[Any, Any]) -> None:
+            refusal = self.refusals.get(name) or self.refusals.get("*")
+            if refusal is not None:
+                raise GRPCError(refusal, "refused")
             await self.serve(stream, name, reply_type(), container)
 
         return answer

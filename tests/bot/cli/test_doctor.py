@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import sys
 from pathlib import Path
 
 import pytest
+from grpclib.const import Status
 
 from bot.cli.main import run
+from tests.fakes.modal_control import ROOT, FakeModal
 
 
 def test_a_fresh_installation_is_well(capsys: pytest.CaptureFixture[str], home: Path) -> None:
@@ -87,3 +92,60 @@ def test_a_token_that_is_not_taken(capsys: pytest.CaptureFixture[str], monkeypat
     out = capsys.readouterr().out
     assert "The Discord token was not checked (" in out
     assert "secret-token" not in out
+
+
+# With EASEL_ENGINE=modal, on a machine without torch.
+
+WITHOUT_TORCH = """
+import sys
+sys.modules.update(dict.fromkeys(("torch", "diffusers", "transformers", "onnxruntime", "safetensors")))
+from bot.cli.main import run
+sys.exit(run(["doctor", "--json"]))
+"""
+
+
+async def examined(home: Path, **environment: str) -> tuple[int, dict[str, dict[str, str]]]:
+    """Exit code and checks of a process of its own: Modal's client reads its settings once."""
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(("EASEL_", "MODAL_"))}
+    settings = {"EASEL_ENGINE": "modal", "EASEL_HOME": str(home), "MODAL_CONFIG_PATH": str(home / "modal.toml")}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", WITHOUT_TORCH),
+        env=plain | settings | {"PYTHONPATH": str(ROOT)} | environment,
+        cwd=home.parent,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    output, _ = await process.communicate()
+    return process.returncode or 0, {check["name"]: check for check in json.loads(output)["checks"]}
+
+
+async def test_modal_without_a_token(home: Path) -> None:
+    code, checks = await examined(home)
+    assert code == 1
+    assert checks["extras"]["state"] == "ok", "the bot's machine needs no torch"
+    assert "no token" in checks["modal_token"]["text"]
+    assert "modal token new" in checks["modal_token"]["mend"]
+    assert "engine" not in checks
+
+
+async def test_modal_with_a_token_that_is_refused(home: Path) -> None:
+    async with FakeModal().serving() as control:
+        control.refusals["*"] = Status.UNAUTHENTICATED
+        code, checks = await examined(home, **control.tokens)
+    assert (code, checks["modal_token"]["state"]) == (1, "wrong")
+
+
+async def test_modal_without_the_app(home: Path) -> None:
+    async with FakeModal().serving() as control:
+        control.refusals |= dict.fromkeys(("ClassGet", "FunctionGet"), Status.NOT_FOUND)
+        code, checks = await examined(home, **control.tokens)
+    assert code == 1
+    assert checks["modal"]["text"] == "The app easel is not deployed on Modal."
+    assert "modal deploy modal_engine.py" in checks["modal"]["mend"]
+    assert "as-1" not in str(checks), "no secret"
+
+
+async def test_modal_that_is_not_answering(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, checks = await examined(
+        home, MODAL_SERVER_URL="http://127.0.0.1:9", MODAL_TOKEN_ID="ak-1", MODAL_TOKEN_SECRET="as-1"
+    )
+    assert (code, checks["modal"]["state"]) == (0, "note")
