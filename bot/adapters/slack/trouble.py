@@ -79,7 +79,14 @@ class SlackError(DeliveryError):
     """Slack refuses something, or can't be reached."""
 
     def __init__(
-        self, key: str, *, code: str = "", wait: float = 0.0, permanent: bool = False, **values: object
+        self,
+        key: str,
+        *,
+        code: str = "",
+        wait: float = 0.0,
+        permanent: bool = False,
+        away: bool = False,
+        **values: object,
     ) -> None:
         """As the sentence of this key says.
 
@@ -88,11 +95,12 @@ class SlackError(DeliveryError):
             code: Slack's word for it; empty where there was none.
             wait: seconds that a rate limit asks for.
             permanent: another attempt can't mend it.
+            away: Slack is down, or asks for a long pause.
             values: for the holes of the sentence.
         """
         self._key = key
         self._values = {**values, "code": code}
-        super().__init__(self.told(ENGLISH), permanent=permanent)
+        super().__init__(self.told(ENGLISH), permanent=permanent, away=away)
         self.code = code
         self.wait = wait
 
@@ -116,7 +124,7 @@ def translated(locale: str) -> Iterator[None]:
     try:
         yield
     except SlackError as error:
-        raise DeliveryError(error.told(locale), permanent=error.permanent) from error
+        raise DeliveryError(error.told(locale), permanent=error.permanent, away=error.away) from error
 
 
 class Patience(AsyncRetryHandler):
@@ -152,7 +160,7 @@ async def hurried() -> AsyncIterator[None]:
         async with asyncio.timeout(HURRY_SECONDS):
             yield
     except TimeoutError as error:
-        raise SlackError("slack.unreachable") from error
+        raise SlackError("slack.unreachable", away=True) from error
     finally:
         _hurried.reset(token)
 
@@ -173,9 +181,9 @@ def explained() -> Iterator[None]:
     except SlackApiError as error:
         code = code_of(error)
         wait = retry_after(getattr(error.response, "headers", None)) if code == "ratelimited" else 0.0
-        raise refused(code, wait) if code else SlackError("slack.unreachable") from error
+        raise refused(code, wait) if code else SlackError("slack.unreachable", away=True) from error
     except (SlackClientError, aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise SlackError("slack.unreachable") from error
+        raise SlackError("slack.unreachable", away=True) from error
 
 
 def code_of(error: SlackApiError) -> str:
@@ -188,4 +196,4 @@ def refused(code: str, wait: float = 0.0) -> SlackError:
     """The sentence on one of Slack's error codes."""
     key = f"slack_error.{GENERAL.get(code, code)}"
     known = key if key in catalogue(ENGLISH) else "slack.error"
-    return SlackError(known, code=code, wait=wait, permanent=code in LASTING)
+    return SlackError(known, code=code, wait=wait, permanent=code in LASTING, away=code in PASSING)

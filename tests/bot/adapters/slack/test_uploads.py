@@ -76,6 +76,14 @@ async def test_the_last_call_is_repeated_and_not_the_upload(person: SlackHarness
     assert count(person.slack, "files.getUploadURLExternal") == 1
 
 
+async def test_a_picture_outlives_an_outage_of_slack(person: SlackHarness, app: App) -> None:
+    person.slack.faults[COMPLETE] += [Fault(error="service_unavailable")] * 7
+    async with person.running(app.dispatcher):
+        await person.slash("imagine", "a red apple")
+        await finished(person)
+    assert len(person.pictures()) == 1
+
+
 async def test_a_restart_before_the_last_answer_is_no_second_picture(
     person: SlackHarness, settings: Settings, engine: ScriptedEngine
 ) -> None:
