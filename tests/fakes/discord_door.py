@@ -29,10 +29,12 @@ class Door:
 
     def __init__(self, post: Post) -> None:
         self._post = post
+        self._moment = int(time.time())
+        """Of every request, so that the same event is the same request however long that takes."""
         self.ready = asyncio.Event()
         self.statuses: list[int] = []
 
     async def send(self, name: str, event: dict[str, Any]) -> None:
         """Post an event."""
         body = json.dumps(event | {"t": name}).encode()
-        self.statuses.append(await self._post(signed(body), body))
+        self.statuses.append(await self._post(signed(body, self._moment), body))

@@ -145,6 +145,8 @@ class EaselClient(discord.AutoShardedClient):
         try:
             await work
         except Exception:
+            if self.is_closed():
+                return  # with the bot stopping, there is nobody to answer through
             incident = new_incident()
             log.exception("fault in an interaction", incident=incident, interaction=interaction.id)
             if not interaction.response.is_done():
