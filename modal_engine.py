@@ -8,7 +8,6 @@ secrets, sizes. The settings are read once, when this is deployed, and travel wi
 from __future__ import annotations
 
 import sys
-import tomllib
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Self
@@ -60,26 +59,14 @@ CHAT_SECRETS = {
 }
 
 
-def packages(*extras: str) -> list[str]:
-    """What Easel and some of its extras need, but torch; nothing in a container, where pyproject.toml isn't."""
-    project = ROOT / "pyproject.toml"
-    if not project.exists():
-        return []
-    described = tomllib.loads(project.read_text("utf-8"))["project"]
-    needed = {*described["dependencies"]}.union(*(described["optional-dependencies"][extra] for extra in extras))
-    return sorted(name for name in needed if not name.startswith("torch>"))
-
-
 def image(*extras: str, torch_index: str | None = None) -> modal.Image:
     """Python and packages; what changes often comes last, and the source is mounted, so that it builds nothing."""
-    built = modal.Image.debian_slim(python_version="3.11").apt_install("curl")
-    pins = ROOT / "constraints.txt"
+    built = modal.Image.debian_slim(python_version="3.11")
     if "engine" in extras:
-        pinned = pins.read_text("utf-8").splitlines() if pins.exists() else []
-        torch = next((line for line in pinned if line.startswith("torch==")), "torch")
-        built = built.uv_pip_install(torch, index_url=torch_index)
-    built = built.add_local_file(pins, CONSTRAINTS, copy=True)
-    return built.uv_pip_install(packages(*extras), extra_options=f"--constraint {CONSTRAINTS}")
+        built = built.uv_pip_install(baking.pinned(ROOT, "torch"), index_url=torch_index)
+    built = built.add_local_file(ROOT / baking.PINS, CONSTRAINTS, copy=True)
+    needed = [name for name in baking.packages(ROOT, *extras) if not name.startswith("torch>")]
+    return built.uv_pip_install(needed, extra_options=f"--constraint {CONSTRAINTS}")
 
 
 def with_source(built: modal.Image) -> modal.Image:
@@ -91,10 +78,19 @@ WANTED = [extra for extra, wanted in {"gpu": SETTINGS.attention == "xformers", "
 gpu_image = with_source(image("engine", "modal", *WANTED, torch_index=RENTAL.torch_index))
 cpu_image = with_source(
     image("engine", "modal", torch_index=TORCH_FOR_CPU)
+    .apt_install("curl")
     .run_commands(*baking.commands(recipes.DETOXIFY, DETOXIFY))
     .env({"EASEL_TOXICITY_FOLDER": str(DETOXIFY)})
 )
 serve_image = with_source(image("modal", "discord", "slack", "web"))
+
+
+def log_here() -> None:
+    """Have log lines written as the settings say, to Modal's log."""
+    from bot import logs
+
+    if not modal.is_local():
+        logs.configure(SETTINGS, console=True)
 
 
 def settings_for_gpu() -> Settings:
@@ -154,6 +150,7 @@ class Generator:
         """Load the model, once: without a snapshot, Modal may call either hook first."""
         if hasattr(self, "service"):
             return
+        log_here()
         from engine.deployment.generator import GeneratorService
 
         self.service = GeneratorService(settings_for_gpu(), RENTAL, weights=Mounted(weights))
@@ -203,6 +200,7 @@ class Engine:
         """Read the cache, once; every `.local()` calls this, and not the hook below."""
         if hasattr(self, "service"):
             return self
+        log_here()
         from engine.deployment.engine import EngineService
 
         self.service = EngineService(
@@ -258,8 +256,7 @@ def keeper(name: str) -> Keeper:
     """Of the database of a chat or of the web page; they don't share one."""
     from bot.serverless.keeper import Keeper
 
-    folder = SETTINGS.home / STATE.name / name
-    return Keeper(SETTINGS.database, folder, Mounted(state), beside=(SETTINGS.home / MEMORY,))
+    return Keeper(SETTINGS.database, SETTINGS.home / STATE.name / name, Mounted(state), beside=[SETTINGS.home / MEMORY])
 
 
 SERVED: dict[str, Any] = {
@@ -271,22 +268,23 @@ SERVED: dict[str, Any] = {
     "timeout": SERVED_SECONDS,
     "startup_timeout": RENTAL.startup_timeout,
 }
-CHATS = [name for name in RENTAL.serve if name in CHAT_SECRETS]
 
 
 def served_chats(chat: type[Any]) -> Any:  # noqa: ANN401  (Modal's own, or the plain class)
     """Deploy the class, if a chat is to be served."""
-    if not CHATS:
+    secrets = [CHAT_SECRETS[name]() for name in RENTAL.serve if name in CHAT_SECRETS]
+    if not secrets:
         return chat
-    deploy = app.cls(**SERVED, min_containers=int(RENTAL.chat_kept), secrets=[CHAT_SECRETS[name]() for name in CHATS])
-    return deploy(modal.concurrent(max_inputs=100)(chat))
+    return app.cls(**SERVED, min_containers=int(RENTAL.chat_kept), secrets=secrets)(
+        modal.concurrent(max_inputs=100)(chat)
+    )
 
 
 def served_page(page: Callable[[], ASGIApp]) -> Any:  # noqa: ANN401
     """Deploy the function, if the web page is to be served."""
     if "web" not in RENTAL.serve:
         return page
-    return app.function(**SERVED)(modal.concurrent(max_inputs=100)(modal.asgi_app()(page)))
+    return app.function(**SERVED)(modal.concurrent(max_inputs=1000)(modal.asgi_app()(page)))  # two for an open page
 
 
 @served_chats
@@ -304,6 +302,7 @@ class Chat:
         """Bring the database back."""
         from bot.serverless.chats import Chats
 
+        log_here()
         served = {"engine": "modal", "slack_http": "slack" in RENTAL.serve}
         self.chats = Chats(SETTINGS.model_copy(update=served), keeper("chat"), self.keep)
         await self.chats.start()
@@ -329,6 +328,7 @@ def gradio_app() -> ASGIApp:
     """The web page."""
     from bot.serverless.page import page
 
+    log_here()
     address = SETTINGS.web_url or gradio_app.get_web_url()  # of a domain of one's own, only the operator knows
     return page(SETTINGS.model_copy(update={"engine": "modal", "web_url": address}), keeper("web"))
 

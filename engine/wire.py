@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from pydantic_core import from_json, to_json
 
 from engine import errors
-from engine.errors import EngineError, VersionMismatchError
+from engine.errors import EngineError, InputError, VersionMismatchError
 from engine.types import (
     SCHEMA_VERSION,
     CacheCheck,
@@ -48,6 +48,9 @@ VALUES: dict[str, TypeAdapter[Any]] = {
     "smaller": TypeAdapter(Rendition),
 }
 """Questions to the engine that have one answer, and what it is."""
+
+MAX_BYTES = 64 * 2**20
+"""Of a file that a question brings or is answered by; the largest picture, 4096 pixels a side, has less."""
 
 _DIFFERENT = (
     "The bot and the deployed engine are of different versions ({bot} and {engine}): deploy the engine again from the "
@@ -93,12 +96,24 @@ def data(found: object) -> bytes:
     """Bytes among the arguments of a call.
 
     Raises:
+        InputError: it is too long.
         EngineError: it is something else.
     """
     try:
-        return base64.b64decode(str(found), altchars=b"-_", validate=True)
+        return bounded(base64.b64decode(str(found), altchars=b"-_", validate=True))
     except ValueError as error:
         raise EngineError(_GARBLED) from error
+
+
+def bounded(found: T) -> T:
+    """A value, which if it is a file is not longer than files may be.
+
+    Raises:
+        InputError: it is.
+    """
+    if isinstance(found, bytes) and len(found) > MAX_BYTES:
+        raise InputError(f"The file has more than {MAX_BYTES // 2**20} MiB, which is too large to be sent.")
+    return found
 
 
 def value(found: Argument) -> bytes:

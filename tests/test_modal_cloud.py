@@ -114,6 +114,9 @@ async def test_a_picture_is_drawn_on_one_machine_and_everything_else_done_on_ano
         assert (await client.verify(image.data)).made_here
         assert await client.cache_clear(None) == 2
     assert cloud.crashes == []
+    for container in cloud.containers:
+        assert "AsyncUsageWarning" not in container.log, "a blocking call of Modal's on the event loop"
+        assert "red apple" not in container.log, "what people ask for is not written down"
 
 
 async def test_a_large_order_is_drawn_by_several_gpus(
@@ -169,10 +172,9 @@ async def test_doctor_says_what_is_missing_over_there(tmp_path: Path, folder: Pa
     deployed = await deploy(folder, EASEL_MODEL="sd15", EASEL_TOXICITY_CHECK="off")
     cloud = FakeCloud(tmp_path, folder, deployed, environment=CPU)
     async with cloud.serving(), asyncio.timeout(PATIENCE):
-        plain = {name: value for name, value in os.environ.items() if not name.startswith(("EASEL_", "MODAL_"))}
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "bot", "doctor", "--json"),
-            env=plain | cloud.tokens | {"EASEL_ENGINE": "modal", "EASEL_HOME": str(tmp_path / "bot")},
+            env=_plain() | cloud.tokens | {"EASEL_ENGINE": "modal", "EASEL_HOME": str(tmp_path / "bot")},
             stdout=asyncio.subprocess.PIPE,
         )
         output, _ = await process.communicate()
@@ -181,6 +183,47 @@ async def test_doctor_says_what_is_missing_over_there(tmp_path: Path, folder: Pa
     assert (checks["modal"]["state"], checks["extras"]["state"]) == ("ok", "ok")
     assert checks["weights"]["mend"] == "Bring them there: modal run modal_engine.py::download --model sd15"
     assert cloud.running("Generator") == [], "for looking no GPU is paid"
+
+
+@pytest.fixture
+def brief(tmp_path: Path) -> Path:
+    """The app's folder, in which a race takes few steps."""
+    folder = tmp_path / "brief"
+    folder.mkdir()
+    race = source(folder) / "engine" / "race.py"
+    race.write_text(race.read_text("utf-8").replace("50", "2").replace("20", "1").replace("512", "128"))
+    return folder
+
+
+async def test_benchmark_prints_its_figures(tmp_path: Path, brief: Path) -> None:
+    """`modal run modal_engine.py::benchmark`: its own app, and the class as it was deployed."""
+    cloud = FakeCloud(tmp_path, brief, environment=CPU | {"EASEL_COMPILE": "off"})
+    async with cloud.serving(), asyncio.timeout(PATIENCE):
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "modal", "run", "modal_engine.py::benchmark", "--rounds", "1"),
+            cwd=brief,
+            env=_plain() | cloud.tokens | {"EASEL_MODAL__SCALEDOWN_WINDOW": "2"},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        output, _ = await process.communicate()
+    lines = output.decode().splitlines()
+    assert process.returncode == 0, output.decode()
+    for begin in (
+        "emoji on no GPU, torch",
+        "exact, 2 steps",
+        "exact, 1 steps",
+        "fast, 2 steps",
+        "diffusers, 2 steps",
+        "cold start without a snapshot: container",
+        "cold start from a snapshot, first: container",
+        "cold start from a snapshot, second: container",
+    ):
+        assert any(line.startswith(begin) for line in lines), begin
+
+
+def _plain() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(("EASEL_", "MODAL_"))}
 
 
 async def test_the_page_is_served_with_its_sign_in(tmp_path: Path, folder: Path, served: FakeModal) -> None:

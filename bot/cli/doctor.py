@@ -139,7 +139,7 @@ async def _modal(settings: Settings) -> Check:
     except UnreachableError:
         return _found("modal", "note", app=app)
     except EngineError as error:
-        return Check(name="modal", state="wrong", text=error.sentence)
+        return Check(name="modal", state="wrong", text=error.sentence, mend=str(error.__cause__ or ""))
     return _found("modal", "ok", app=app)
 
 

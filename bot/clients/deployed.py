@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
@@ -44,6 +45,9 @@ PAUSES = (1.0, 30.0)
 ASK_SECONDS = 90.0
 """How long a question may take; a machine may have to start for it."""
 ASK_ATTEMPTS = 3
+ASK_AT_ONCE = 16
+"""Questions that are with the engine at a time; some bring whole pictures, as many as a page shows."""
+KEY = re.compile(r"[0-9a-f]{64}", re.ASCII)
 INFO_SECONDS = 600.0
 """Age at which what is known of the engine is asked anew, beside the work."""
 
@@ -92,6 +96,7 @@ class DeployedEngine:
         self._clock = clock or SystemClock()
         self._jitter = jitter
         self._breaker = Breaker(self._clock.monotonic)
+        self._asking = asyncio.Semaphore(ASK_AT_ONCE)
         self._sessions: defaultdict[str, set[Session]] = defaultdict(set)
         self._info: EngineInfo | None = None
         self._info_asked = 0.0
@@ -263,7 +268,7 @@ class DeployedEngine:
             UnreachableError: no answer came, or none has come for a while and nobody tries now.
             EngineError: it was answered by an error.
         """
-        payload = wire.call(**arguments)
+        payload = wire.call(**{name: wire.bounded(value) for name, value in arguments.items()})
         for attempt in range(1, ASK_ATTEMPTS + 1):
             if self._breaker.pause():
                 break
@@ -276,7 +281,7 @@ class DeployedEngine:
         raise UnreachableError(_AWAY)
 
     async def _edge_answers(self, question: str, payload: bytes) -> bytes:
-        asked = asyncio.create_task(self._edge.ask(question, payload))
+        asked = asyncio.create_task(self._in_turn(question, payload))
         late = asyncio.create_task(self._clock.sleep(ASK_SECONDS))
         try:
             await asyncio.wait({asked, late}, return_when=asyncio.FIRST_COMPLETED)
@@ -287,6 +292,10 @@ class DeployedEngine:
             asked.cancel()
             late.cancel()
             await asyncio.gather(asked, late, return_exceptions=True)
+
+    async def _in_turn(self, question: str, payload: bytes) -> bytes:
+        async with self._asking:
+            return await self._edge.ask(question, payload)
 
     async def _meet(self) -> EngineInfo:
         info: EngineInfo = await self._ask("info")
@@ -324,6 +333,8 @@ class DeployedEngine:
 
     async def cache_read(self, scope: str | None, key: str) -> bytes | None:
         """The file of an entry."""
+        if not KEY.fullmatch(key):
+            return None
         data: bytes | None = await self._ask("cache_read", scope=scope, key=key)
         return data
 

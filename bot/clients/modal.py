@@ -24,6 +24,7 @@ MEMORY = "modal-engine.json"
 _AWAY = "The GPU service is not answering; try again in some minutes."
 _NOT_DEPLOYED = "The engine is not deployed on Modal: run modal deploy modal_engine.py."
 _UNKNOWN = "Modal does not know this machine: run modal token new, or set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET."
+_INVALID = "Modal can't be called from here as it is set up; the operator's log says why."
 _OUTDATED = "Modal no longer takes this version of its client: run pip install --upgrade modal."
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -163,7 +164,8 @@ def translated() -> Iterator[None]:
     except exception.ConflictError as error:
         raise UnreachableError(_AWAY) from error
     except exception.InvalidError as error:
-        raise EngineError(f"Modal can't be called from here: {' '.join(str(error).split())[:200]}") from error
+        log.warning("modal can't be called", reason=str(error))
+        raise EngineError(_INVALID) from error
     except (exception.Error, OSError) as error:
         raise UnreachableError(_AWAY) from error
     except (Exception, exception.InputCancellation) as error:

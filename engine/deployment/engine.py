@@ -101,7 +101,7 @@ class EngineService:
             await self._be_ready()
             if "data" in arguments:
                 arguments["data"] = wire.data(arguments["data"])
-            return wire.value(await getattr(self._engine, question)(**arguments))
+            return wire.value(wire.bounded(await getattr(self._engine, question)(**arguments)))
         except Exception as error:  # noqa: BLE001  (the boundary)
             return broken(error)
 

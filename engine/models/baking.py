@@ -1,12 +1,30 @@
-"""Bringing a model into a machine's image, by shell commands alone, so that a change of Easel builds nothing anew."""
+"""What goes into a machine's image: packages, and models by shell commands, so that new code builds nothing anew."""
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
+import tomllib
+from pathlib import Path, PurePosixPath
 
 from engine.models.recipes import Recipe
 
 HUB = "https://huggingface.co"
+PINS = "constraints.txt"
+
+
+def packages(folder: Path, *extras: str) -> list[str]:
+    """What Easel and some of its extras need; nothing where its folder has no pyproject.toml, as in a container."""
+    project = folder / "pyproject.toml"
+    if not project.exists():
+        return []
+    described = tomllib.loads(project.read_text("utf-8"))["project"]
+    return sorted({*described["dependencies"]}.union(*(described["optional-dependencies"][extra] for extra in extras)))
+
+
+def pinned(folder: Path, package: str) -> str:
+    """A package with the version that is pinned, if one is."""
+    pins = folder / PINS
+    lines = pins.read_text("utf-8").splitlines() if pins.exists() else []
+    return next((line for line in lines if line.startswith(f"{package}==")), package)
 
 
 def commands(recipe: Recipe, folder: PurePosixPath) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from engine.deployment.engine import EngineService
 from engine.deployment.generator import GeneratorService, Nearby
 from engine.errors import (
     EngineError,
+    InputError,
     StorageError,
     UnreachableError,
     VersionMismatchError,
@@ -194,6 +195,18 @@ async def test_questions_are_answered(tmp_path: Path, pipeline: ScriptedPipeline
 async def test_every_question_of_the_wire_is_a_method_of_the_engine(tmp_path: Path, pipeline: ScriptedPipeline) -> None:
     engine = Deployment(tmp_path, pipeline).engine._engine
     assert [name for name in wire.VALUES if not hasattr(engine, name)] == []
+
+
+async def test_a_file_that_is_too_large_is_not_sent(
+    tmp_path: Path, pipeline: ScriptedPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with deployed(tmp_path, pipeline) as there:
+        image = await there.picture(order(request()))
+        monkeypatch.setattr(wire, "MAX_BYTES", len(image.data) - 1)
+        with pytest.raises(InputError, match="too large"):
+            await there.ask("cache_read", scope=None, key=image.key)
+        with pytest.raises(InputError, match="too large"):
+            await there.ask("verify", data=image.data)
 
 
 async def test_an_error_is_an_answer(tmp_path: Path, pipeline: ScriptedPipeline) -> None:

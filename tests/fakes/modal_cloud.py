@@ -32,7 +32,7 @@ Handler = Callable[[Any, Any, Container | None], Coroutine[Any, Any, Any]]
 
 
 class FakeCloud(FakeModal):
-    """A control plane that starts containers for what was deployed to another one.
+    """A control plane that starts containers for what was deployed to another one, or to itself.
 
     Args:
         folder: for what containers see: the source, and a home folder each with the volumes in it.
@@ -46,14 +46,14 @@ class FakeCloud(FakeModal):
         self,
         folder: Path,
         source: Path,
-        deployed: FakeModal,
+        deployed: FakeModal | None = None,
         *,
         secrets: Mapping[str, Mapping[str, str]] | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
         self._folder = folder
-        self._deployed = deployed
+        self._deployed = deployed or self
         self._secrets = secrets or {}
         self._variables = environment or {}
         self.calls: list[Call] = []
@@ -93,12 +93,15 @@ class FakeCloud(FakeModal):
 
     async def serve(self, stream: Stream[Any, Any], name: str, reply: Any, container: Any) -> None:
         """Answer one request."""
-        request = await stream.recv_message()
+        request: Any = await stream.recv_message()
         self.requests.setdefault(name, []).append(request)
         if name == "FunctionCallGetDataOut":
             await self._stream_data(stream, request)
         elif name == "FunctionCallGetDataIn":
-            await self._stream_request(stream, request)
+            await stream.send_message(request_body(self._call(request.function_call_id)))
+            await asyncio.Event().wait()
+        elif name == "AppGetLogs":  # there are none
+            await asyncio.wait([asyncio.ensure_future(asyncio.Event().wait())], timeout=request.timeout)
         elif name in self._handlers:
             await stream.send_message(await self._handlers[name](request, reply, container))
         elif name == "ClassGet":
@@ -249,10 +252,6 @@ class FakeCloud(FakeModal):
                     await call.change.wait()
             for last in fresh:
                 await stream.send_message(call.chunks[last])
-
-    async def _stream_request(self, stream: Stream[Any, Any], request: Any) -> None:
-        await stream.send_message(request_body(self._call(request.function_call_id)))
-        await asyncio.Event().wait()
 
     def hang_up(self, call: Call) -> None:
         """Nobody waits for a call any more; its container will hear of it."""

@@ -136,7 +136,9 @@ class FakeModal:
             if not request.function_data.ranked_functions:
                 reply.function_data.ranked_functions.add(rank=0).function.CopyFrom(request.function)
             reply.function_id = request.existing_function_id or reply.function_id
-            reply.handle_metadata.function_name = request.function.function_name or request.function_data.function_name
+            made = request.function if request.function.function_name else request.function_data
+            reply.handle_metadata.function_name = made.function_name
+            reply.handle_metadata.function_type = made.function_type
         if name == "EnvironmentGetOrCreate":
             reply.metadata.settings.image_builder_version = BUILDER
         if name == "MountPutFile":

@@ -149,3 +149,18 @@ async def test_modal_that_is_not_answering(home: Path, monkeypatch: pytest.Monke
         home, MODAL_SERVER_URL="http://127.0.0.1:9", MODAL_TOKEN_ID="ak-1", MODAL_TOKEN_SECRET="as-1"
     )
     assert (code, checks["modal"]["state"]) == (0, "note")
+
+
+@pytest.fixture
+def undecided(tmp_path: Path) -> Path:
+    """Settings of Modal's with two profiles, of which none is the active one."""
+    path = tmp_path / "modal.toml"
+    path.write_text('[one]\ntoken_id = "ak-1"\n[two]\ntoken_id = "ak-2"\n')
+    return path
+
+
+async def test_modal_s_own_settings_that_are_wrong(home: Path, undecided: Path) -> None:
+    code, checks = await examined(home, MODAL_CONFIG_PATH=str(undecided))
+    assert code == 1
+    assert "set up" in checks["modal"]["text"]
+    assert "profile" in checks["modal"]["mend"]

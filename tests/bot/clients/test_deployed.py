@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any
 
 import pytest
 from modal import exception
@@ -14,55 +10,13 @@ from modal import exception
 from bot.clients.deployed import DeployedEngine
 from bot.clients.modal import Deployed
 from bot.clients.session import BREAKS
-from engine.errors import EngineError, TookTooLongError, UnreachableError, VersionMismatchError
-from engine.types import Cancelled, Event, Failed, Image, Order, Progress, Stage
+from engine.errors import EngineError, TookTooLongError
+from engine.types import Cancelled, Failed, Image, Progress, Stage
+from tests.bot.clients.meeting import endings, follow, meeting, order, stages
 from tests.bot.workbench import resolved
 from tests.fakes.engine_client import ScriptedEngine, picture
 from tests.fakes.modal_handle import DOWN, Fault, ModalHandle
 from tests.fakes.virtual_clock import VirtualClock
-
-
-class Edge(Deployed):
-    """The real edge, whose calls are cancelled at the fake."""
-
-    def __init__(self, handle: ModalHandle) -> None:
-        super().__init__(lambda: handle, "generate")
-        self.fake = handle
-
-    async def cancel(self, call: str) -> None:
-        await self.fake.cancel(call)
-
-
-@asynccontextmanager
-async def meeting(handle: ModalHandle, **options: Any) -> AsyncIterator[DeployedEngine]:
-    clock = VirtualClock()
-    handle.clock = clock
-    values: dict[str, Any] = {"deadline": 1800.0, "startup": 300.0, "clock": clock, "jitter": lambda pause: pause}
-    client = DeployedEngine(Edge(handle), **(values | options))
-    async with clock.running():
-        try:
-            yield client
-        finally:
-            await client.close()
-
-
-def order(*prompts: str, job: str = "J1") -> Order:
-    return Order(job=job, requests=tuple(map(resolved, prompts)), scope="discord:guild", owner="discord:ann")
-
-
-async def follow(client: DeployedEngine, *prompts: str) -> list[Event]:
-    return [event async for event in client.generate(order(*prompts))]
-
-
-def endings(events: list[Event]) -> list[tuple[int, str]]:
-    """Place and prompt of every picture, in order of arrival."""
-    return [(event.index, event.request.prompt) for event in events if isinstance(event, Image)]
-
-
-def stages(events: list[Event]) -> list[Stage]:
-    """What was said of the first picture, without repeats."""
-    told = [event.stage for event in events if isinstance(event, Progress) and event.index == 0]
-    return [stage for place, stage in enumerate(told) if told[place - 1 : place] != [stage]]
 
 
 async def test_pictures_come_with_their_bytes() -> None:
@@ -82,11 +36,6 @@ async def test_a_cold_start_of_40_seconds_is_told_and_waited_for() -> None:
     assert stages(events) == [Stage.WAKING, Stage.DRAWING]
     assert endings(events) == [(0, "apple")]
     assert handle.streams == 1
-
-
-async def test_an_answer_within_the_patience_is_no_cold_start() -> None:
-    async with meeting(ModalHandle(faults=[Fault(late=2.5)])) as client:
-        assert Stage.WAKING not in stages(await follow(client, "apple"))
 
 
 @pytest.mark.parametrize("cut", range(6))
@@ -158,18 +107,6 @@ async def test_an_app_that_is_deployed_again_is_found_again() -> None:
         await client.close()
     assert stages(events) == [Stage.UNREACHABLE, Stage.DRAWING]
     assert endings(events) == [(0, "apple")]
-
-
-async def test_a_client_that_modal_no_longer_takes_is_said_so() -> None:
-    async with meeting(ModalHandle(faults=[Fault(raising=exception.VersionError("old"))])) as client:
-        with pytest.raises(EngineError, match="--upgrade modal"):
-            await client.start()
-
-
-async def test_what_modal_says_of_its_own_settings_is_passed_on() -> None:
-    async with meeting(ModalHandle(faults=[Fault(raising=exception.InvalidError("No Modal\nprofile."))])) as client:
-        with pytest.raises(EngineError, match=r"No Modal profile\."):
-            await client.start()
 
 
 async def test_an_order_that_breaks_every_call_is_given_up() -> None:
@@ -293,91 +230,6 @@ async def test_a_call_that_is_given_up_before_it_began_is_cancelled_when_it_begi
 async def test_cancelling_a_job_that_is_not_there_does_nothing() -> None:
     async with meeting(ModalHandle()) as client:
         await client.cancel("J9")
-
-
-async def test_another_version_is_refused_clearly_and_not_tried_again() -> None:
-    handle = ModalHandle(faults=[Fault(version=1), Fault(version=1)])
-    async with meeting(handle) as client:
-        with pytest.raises(VersionMismatchError, match="deploy the engine again"):
-            await client.start()
-        with pytest.raises(VersionMismatchError, match="deploy the engine again"):
-            await follow(client, "apple")
-    assert handle.streams == 1
-
-
-async def test_an_engine_that_is_not_deployed_is_said_so_at_the_start() -> None:
-    handle = ModalHandle(faults=[Fault(raising=exception.NotFoundError("no app"))])
-    async with meeting(handle) as client:
-        with pytest.raises(EngineError, match=r"modal deploy modal_engine\.py"):
-            await client.start()
-
-
-async def test_a_wrong_token_is_said_so() -> None:
-    async with meeting(ModalHandle(faults=[Fault(raising=exception.AuthError("bad"))])) as client:
-        with pytest.raises(EngineError, match="modal token new"):
-            await client.start()
-
-
-async def test_the_bot_starts_without_the_engine_if_it_knew_it_before(tmp_path: Path) -> None:
-    memory = tmp_path / "engine.json"
-    async with meeting(ModalHandle(), memory=memory) as client:
-        await client.start()
-        known = await client.info()
-    async with meeting(ModalHandle(weather=lambda _: DOWN), memory=memory) as client:
-        await client.start()
-        assert await client.info() == known
-    memory.write_text("damaged")
-    async with meeting(ModalHandle(weather=lambda _: DOWN), memory=memory) as client:
-        await client.start()
-        with pytest.raises(UnreachableError):
-            await client.info()
-
-
-async def test_a_bot_that_was_deployed_with_its_engine_doesn_t_wait_for_it_to_start(tmp_path: Path) -> None:
-    """A command waits for the bot's machine already, and has three seconds."""
-    memory = tmp_path / "engine.json"
-    async with meeting(ModalHandle(), memory=memory) as client:
-        await client.start()
-    handle = ModalHandle(faults=[Fault(late=60.0)])
-    async with meeting(handle, memory=memory, trusted=lambda info: info.default_model == "emoji") as client:
-        before = handle.clock.monotonic()
-        await client.start()
-        await client.info()
-        assert handle.clock.monotonic() == before
-        await handle.clock.sleep(61)
-        assert handle.questions == ["info"], "but its machine starts"
-
-
-async def test_what_is_known_is_asked_anew_after_a_while_without_keeping_anybody() -> None:
-    handle = ModalHandle()
-    async with meeting(handle) as client:
-        await client.start()
-        for _ in range(5):
-            await client.info()
-        assert handle.questions == ["info"]
-        await handle.clock.sleep(3600)
-        handle.faults.append(Fault(late=50.0))
-        before = handle.clock.monotonic()
-        await client.info()
-        assert handle.clock.monotonic() == before
-        await handle.clock.sleep(100)
-    assert handle.questions == ["info", "info"]
-
-
-async def test_questions_are_asked_again_where_no_answer_comes() -> None:
-    handle = ModalHandle(faults=[DOWN, Fault(silent=True)])
-    async with meeting(handle) as client:
-        assert (await client.cache_stats(None)).misses == 2
-    assert handle.questions == ["cache_stats"] * 3
-
-
-async def test_questions_find_out_soon_that_the_service_is_away() -> None:
-    handle = ModalHandle(weather=lambda _: DOWN)
-    async with meeting(handle) as client:
-        for _ in range(4):
-            with pytest.raises(UnreachableError):
-                await client.cache_stats(None)
-    assert len(handle.questions) == 5, "then the breaker is open"
 
 
 async def test_a_restarted_bot_gets_what_it_had_asked_for() -> None:

@@ -6,7 +6,7 @@ import hashlib
 import subprocess
 from pathlib import Path, PurePosixPath
 
-from engine.models.baking import commands
+from engine.models.baking import commands, packages, pinned
 from engine.models.recipes import DETOXIFY, Recipe, WebFile
 
 
@@ -27,3 +27,17 @@ def test_a_command_fetches_and_refuses_what_is_not_what_was_pinned(tmp_path: Pat
         done = subprocess.run(["sh", "-c", command], capture_output=True, check=False)
         assert (done.returncode == 0) is expected
     assert (tmp_path / "good/deep/weights.bin").read_bytes() == b"weights"
+
+
+def test_what_an_image_needs(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\ndependencies = ["b>=1"]\noptional-dependencies = {one = ["a", "b>=1"], two = ["c"]}\n'
+    )
+    (tmp_path / "constraints.txt").write_text("torch==2.13.0\ntorchao==0.15\n")
+    assert packages(tmp_path, "one") == ["a", "b>=1"]
+    assert (pinned(tmp_path, "torch"), pinned(tmp_path, "numpy")) == ("torch==2.13.0", "numpy")
+
+
+def test_a_container_has_no_such_files_and_needs_none(tmp_path: Path) -> None:
+    assert packages(tmp_path, "one") == []
+    assert pinned(tmp_path, "torch") == "torch"
