@@ -11,8 +11,10 @@ from bot.errors import NotAllowedError
 from bot.grammar.options import Given
 from bot.handlers.base import Context
 from bot.handlers.pictures import form
+from bot.handlers.rules import limits
 from bot.handlers.seen import sees_pictures
 from bot.messages import say
+from bot.quota import Usage
 from bot.store.figures import Overview
 from bot.store.rows import JobRow
 from engine.types import EngineInfo, Image, Order, Verification
@@ -45,6 +47,10 @@ class Gallery:
     async def jobs(self, *, limit: int, offset: int = 0) -> tuple[JobRow, ...]:
         """The person's jobs here, the latest first."""
         return await self._context.jobs.history(self._requester, self._place.scope, limit=limit, offset=offset)
+
+    async def usage(self) -> Usage:
+        """What the person has used of today's pictures here."""
+        return await self._context.quota.usage(self._requester, self._place.scope, limits(self._context.community))
 
     async def picture(self, given: str, number: int) -> bytes | None:
         """The file of a picture, number from 1; None where the person doesn't see it or it is no longer kept."""

@@ -28,32 +28,38 @@ def told(found: Verification, locale: str = messages.ENGLISH) -> Iterator[str]:
     yield messages.say("verify.intact", locale)
     if found.made_here is not None:
         yield messages.say("verify.made_here" if found.made_here else "verify.not_made_here", locale)
-    if found.visible_mark:
-        yield messages.say("verify.mark", locale, mark=messages.quote(found.visible_mark))
-    else:
-        yield messages.say("verify.no_mark", locale)
-    yield from _marks(found, locale)
+    yield visible(found, locale)
+    yield from credentials(found, locale)
+    yield invisible(found, locale)
     for name, value in (found.parameters or {}).items():
         yield f"  {name}: {messages.shorten(str(value), 200)}"
 
 
-def _marks(found: Verification, locale: str) -> Iterator[str]:
-    """What machines can read: the content credentials, and the mark in the picture itself."""
-    if credentials := found.credentials:
+def visible(found: Verification, locale: str) -> str:
+    """What is said of the visible mark."""
+    if not found.visible_mark:
+        return messages.say("verify.no_mark", locale)
+    return messages.say("verify.mark", locale, mark=messages.quote(found.visible_mark))
+
+
+def invisible(found: Verification, locale: str) -> str:
+    """What is said of the mark in the picture itself, which machines can read."""
+    if not (mark := found.invisible_mark):
+        return messages.say("verify.no_invisible_mark", locale)
+    name = "verify.invisible_mark_cropped" if mark.cropped else "verify.invisible_mark"
+    return messages.say(name, locale, number=mark.number)
+
+
+def credentials(found: Verification, locale: str) -> Iterator[str]:
+    """What is said of the content credentials."""
+    if not (said := found.credentials):
+        return
+    state = f"credentials.{said.state.value.replace('-', '_')}"
+    yield messages.say(state, locale, signer=messages.quote(said.signer or "?"))
+    if said.source_type:
         yield messages.say(
-            f"credentials.{credentials.state.value.replace('-', '_')}",
+            "verify.source_type",
             locale,
-            signer=messages.quote(credentials.signer or "?"),
+            generator=messages.quote(said.generator or "?"),
+            source_type=messages.quote(said.source_type),
         )
-        if credentials.source_type:
-            yield messages.say(
-                "verify.source_type",
-                locale,
-                generator=messages.quote(credentials.generator or "?"),
-                source_type=messages.quote(credentials.source_type),
-            )
-    if mark := found.invisible_mark:
-        name = "verify.invisible_mark_cropped" if mark.cropped else "verify.invisible_mark"
-        yield messages.say(name, locale, number=mark.number)
-    else:
-        yield messages.say("verify.no_invisible_mark", locale)

@@ -23,11 +23,11 @@ QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 
 @asynccontextmanager
-async def served(settings: Settings, dispatcher: Dispatcher) -> AsyncIterator[str]:
+async def served(settings: Settings, dispatcher: Dispatcher, hasher: PasswordHasher = QUICK) -> AsyncIterator[str]:
     """The page's address while the adapter runs; leaving cancels it, as SIGTERM does."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        task = asyncio.create_task(Web(settings, listener=listener, hasher=QUICK).run(dispatcher))
+        task = asyncio.create_task(Web(settings, listener=listener, hasher=hasher).run(dispatcher))
         try:
             yield f"http://127.0.0.1:{port}"
         finally:
@@ -36,10 +36,12 @@ async def served(settings: Settings, dispatcher: Dispatcher) -> AsyncIterator[st
                 await task
 
 
-async def add_account(settings: Settings, name: str, role: Role = Role.MEMBER) -> None:
+async def add_account(
+    settings: Settings, name: str, role: Role = Role.MEMBER, *, hasher: PasswordHasher = QUICK
+) -> None:
     """An account, if there is none of that name."""
     async with Store.open(settings.database) as store:
-        people = People(store.web_accounts, hasher=QUICK)
+        people = People(store.web_accounts, hasher=hasher)
         if name not in [account.name for account in await people.all()]:
             await people.add(name, PASSWORD, role)
 

@@ -67,13 +67,18 @@ def _holds(job: JobRow, wanted: str) -> bool:
 def _row(job: JobRow, locale: str) -> str:
     state = say(f"state.{job.state}", locale)
     head = (
-        f'<header><h3 class="ez-prompt">{html.esc(messages.shorten(job.asked[0].prompt, 160))}</h3>'
+        f'<header><h3 class="ez-prompt">{html.esc(messages.shorten(job.asked[0].prompt, 160))}{_others(job)}</h3>'
         f'<p class="ez-left"><span class="ez-state ez-state-{job.state}">{html.esc(state)}</span> '
         f"{html.esc(moment(job.created))} · {html.esc(job.id)}</p></header>"
     )
     why = "".join(f'<p class="ez-hint">{html.esc(reason)}</p>' for reason in reasons(job, locale))
     thumbs = "".join(_thumbs(job, locale))
     return f'<article class="ez-card ez-entry">{head}{why}<div class="ez-strip">{thumbs}</div></article>'
+
+
+def _others(job: JobRow) -> str:
+    """How many more pictures there are than the one whose prompt is shown."""
+    return f' <span class="ez-left">+{len(job.asked) - 1}</span>' if len(job.asked) > 1 else ""
 
 
 def _thumbs(job: JobRow, locale: str) -> Iterator[str]:
@@ -83,8 +88,10 @@ def _thumbs(job: JobRow, locale: str) -> Iterator[str]:
         number, request = picture.index + 1, job.requests[picture.index]
         alt = html.esc(messages.alt_text(request, locale))
         width, height = request.output_size
+        covered = ' class="ez-spoiler"' if request.spoiler else ""
         yield (
-            f'<a href="{html.address(job.id, number, "file")}" target="_blank" rel="noopener"><img loading="lazy" '
+            f'<a{covered} href="{html.address(job.id, number, "file")}" target="_blank" rel="noopener">'
+            f'<img loading="lazy" '
             f'src="{html.address(job.id, number, "small")}" alt="{alt}" width="{width}" height="{height}"></a>'
         )
 

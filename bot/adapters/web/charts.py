@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from bot.adapters.web.html import esc
 
-WIDTH, HEIGHT = 760, 170
+WIDE, NARROW, HEIGHT = 760, 320, 170
+"""Of a screen and of a telephone, on which the letters would be too small otherwise."""
 LEFT, BOTTOM, TOP = 34, 22, 8
 GAP = 0.28
 """Share of a day's width between two columns."""
+LABEL = 52
+"""Width that a day's name needs."""
+
+Days = Sequence[tuple[str, Sequence[int]]]
 
 
-def columns(title: str, days: Sequence[tuple[str, Sequence[int]]], names: Sequence[str]) -> str:
+def columns(title: str, days: Days, names: Sequence[str]) -> str:
     """Stacked columns by day, a series a name; the first series stands below."""
-    most = max((sum(values) for _, values in days), default=0)
-    top = _round_up(most)
-    marks = [_grid(top)]
-    width = (WIDTH - LEFT) / max(len(days), 7)
+    told = "; ".join(
+        f"{day}: {', '.join(f'{n} {v}' for n, v in zip(names, values, strict=True))}" for day, values in days
+    )
+    drawn = (
+        _svg(f"{title}. {told}", _stacks(days, names, width), width, kind)
+        for width, kind in ((WIDE, "ez-wide"), (NARROW, "ez-narrow"))
+    )
+    return _panel(title, "".join(drawn), _legend(names))
+
+
+def _stacks(days: Days, names: Sequence[str], whole: int) -> list[str]:
+    top = _round_up(max((sum(values) for _, values in days), default=0))
+    marks = [_grid(top, whole)]
+    width = (whole - LEFT) / max(len(days), 7)
+    every = max(1, math.ceil(LABEL / width))
     for place, (day, values) in enumerate(days):
         x = LEFT + (place + GAP / 2) * width
         y = float(HEIGHT - BOTTOM)
@@ -29,12 +46,9 @@ def columns(title: str, days: Sequence[tuple[str, Sequence[int]]], names: Sequen
                 f'<rect class="ez-s{series}" x="{x:.1f}" y="{y:.1f}" width="{width * (1 - GAP):.1f}" '
                 f'height="{height:.1f}" rx="2"><title>{esc(tip)}</title></rect>'
             )
-        if place % max(1, len(days) // 6) == 0:
+        if place % every == 0 and x + LABEL / 2 < whole:
             marks.append(f'<text class="ez-axis" x="{x:.1f}" y="{HEIGHT - 6}">{esc(day[5:])}</text>')
-    told = "; ".join(
-        f"{day}: {', '.join(f'{n} {v}' for n, v in zip(names, values, strict=True))}" for day, values in days
-    )
-    return _panel(title, _svg(f"{title}. {told}", marks), _legend(names))
+    return marks
 
 
 def bars(title: str, values: Mapping[str, float], unit: str = "", *, digits: int = 0) -> str:
@@ -73,16 +87,16 @@ def _legend(names: Sequence[str]) -> str:
     return f'<ul class="ez-legend">{keys}</ul>'
 
 
-def _svg(told: str, marks: Sequence[str]) -> str:
-    size = f"0 0 {WIDTH} {HEIGHT}"
-    return f'<svg class="ez-chart" viewBox="{size}" role="img" aria-label="{esc(told)}">{"".join(marks)}</svg>'
+def _svg(told: str, marks: Sequence[str], width: int, kind: str) -> str:
+    size = f"0 0 {width} {HEIGHT}"
+    return f'<svg class="ez-chart {kind}" viewBox="{size}" role="img" aria-label="{esc(told)}">{"".join(marks)}</svg>'
 
 
-def _grid(top: int) -> str:
+def _grid(top: int, width: int) -> str:
     lines = []
     for share in (0.0, 0.5, 1.0):
         y = HEIGHT - BOTTOM - share * (HEIGHT - BOTTOM - TOP)
-        lines.append(f'<line class="ez-line" x1="{LEFT}" x2="{WIDTH}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        lines.append(f'<line class="ez-line" x1="{LEFT}" x2="{width}" y1="{y:.1f}" y2="{y:.1f}"/>')
         lines.append(f'<text class="ez-axis ez-end" x="{LEFT - 6}" y="{y + 4:.1f}">{top * share:g}</text>')
     return "".join(lines)
 

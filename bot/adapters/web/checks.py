@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import gradio as gr
-from pydantic import BaseModel
 
 from bot import messages
 from bot.adapters.web import html
@@ -14,11 +12,10 @@ from bot.adapters.web.site import LISTENER, Site, visitor_of
 from bot.adapters.web.uploads import file_field
 from bot.adapters.web.words import Words
 from bot.errors import BotError
+from bot.handlers import verify as told
 from bot.messages import say
 from engine.errors import EngineError
-from engine.types import Verification
-
-TOLD_APART = frozenset({"made_here", "intact", "parameters"})
+from engine.types import CredentialState, Verification
 
 
 class CheckTab:
@@ -34,7 +31,7 @@ class CheckTab:
                     elem_id="verify-file",
                     file_types=[".png", ".jpg", ".jpeg", ".webp"],
                 )
-                gr.HTML(f'<p class="ez-hint">{html.esc(words.plain("verify_hint"))}</p>', apply_default_css=False)
+                gr.HTML(f'<p class="ez-hint">{words("verify_hint")}</p>', apply_default_css=False)
             with gr.Column(scale=1, min_width=320):
                 self.found = gr.HTML(elem_id="verification", apply_default_css=False)
         self._file.change(self.check, self._file, self.found, **LISTENER)
@@ -67,34 +64,30 @@ def verification(found: Verification, locale: str) -> str:
             if found.made_here
             else ("calm", say("verify.not_made_here", locale))
         )
-    rows = "".join(_marks(found, locale)) if found.intact else ""
+    marks = "".join(_marks(found, locale)) if found.intact else ""
     parameters = ""
     if found.parameters:
-        parameters = f"<h3>{html.esc(say('web.parameters', locale))}</h3>{html.listed(found.parameters)}"
+        values = {
+            name[:100]: value if isinstance(value, bool) else messages.shorten(str(value), 300)
+            for name, value in found.parameters.items()
+            if name != "watermark"  # told above
+        }
+        title_of_them = html.esc(say("web.parameters", locale))
+        parameters = f'<div class="ez-mark"><h3>{title_of_them}</h3>{html.listed(values, locale)}</div>'
     head = f'<h2 class="ez-{kind}" role="status">{html.esc(title)}</h2>'
-    return f'<div class="ez-card ez-verdict">{head}{rows}{parameters}</div>'
+    return f'<div class="ez-card ez-verdict">{head}{marks}{parameters}</div>'
 
 
 def _marks(found: Verification, locale: str) -> Iterator[str]:
-    """Each kind of mark that a file may carry, whether it is there or not."""
-    known = messages.catalogue(messages.ENGLISH)
-    for name in type(found).model_fields:
-        if name in TOLD_APART:
-            continue
-        label = say(f"web.verify_{name}", locale) if f"web.verify_{name}" in known else name.replace("_", " ")
-        value = _told(getattr(found, name), locale)
-        missing = "" if value else " ez-missing"
-        text = value or html.esc(say("web.verify_none", locale))
-        yield f'<div class="ez-mark{missing}"><h3>{html.esc(label)}</h3><div>{text}</div></div>'
-
-
-def _told(value: Any, locale: str) -> str:  # noqa: ANN401  (whatever a kind of mark says)
-    if value in (None, "", False) or value == {}:
-        return ""
-    if value is True:
-        return html.esc(say("web.yes", locale))
-    if isinstance(value, BaseModel):
-        value = value.model_dump(mode="json", exclude_none=True)
-    if isinstance(value, Mapping):
-        return html.listed({str(name): messages.shorten(str(part), 300) for name, part in value.items()})
-    return html.esc(messages.shorten(str(value), 300))
+    """Each kind of mark that a file may carry, and what is said of it."""
+    credentials = list(told.credentials(found, locale))
+    has_credentials = found.credentials is not None and found.credentials.state is not CredentialState.ABSENT
+    for name, is_there, sentences in (
+        ("visible_mark", found.visible_mark, [told.visible(found, locale)]),
+        ("credentials", has_credentials, credentials),
+        ("invisible_mark", found.invisible_mark, [told.invisible(found, locale)]),
+    ):
+        missing = "" if is_there else " ez-missing"
+        text = "".join(f"<p>{html.esc(sentence)}</p>" for sentence in sentences)
+        if text:
+            yield f'<div class="ez-mark{missing}"><h3>{html.esc(say(f"web.verify_{name}", locale))}</h3>{text}</div>'

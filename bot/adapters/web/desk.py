@@ -53,9 +53,14 @@ class Card:
     """Nothing more will come."""
 
     @property
+    def done(self) -> int:
+        """How many pictures have come or won't come any more."""
+        return min(self.pictures, len(self.shown) + len(self.ends))
+
+    @property
     def active(self) -> bool:
         """Whether there is progress to show."""
-        return not self.answered and self.stopped is None and len(self.shown) + len(self.ends) < self.pictures
+        return not self.answered and self.stopped is None and self.done < self.pictures
 
 
 class Desk:

@@ -35,7 +35,8 @@ WATCH = (files("bot") / "adapters" / "web" / "static" / "watch.js").read_text("u
 class DrawTab:
     """Made within a `gr.Blocks`."""
 
-    def __init__(self, site: Site, info: EngineInfo, words: Words) -> None:
+    def __init__(self, site: Site, info: EngineInfo, words: Words, head: gr.HTML) -> None:
+        """Where `head` is the line above all tabs, which says how many pictures are left."""
         self._site = site
         with gr.Row(elem_classes="ez-columns", equal_height=False):
             with gr.Column(scale=0, min_width=400, elem_classes="ez-form"):
@@ -47,7 +48,7 @@ class DrawTab:
                     for name in ("notices", "progress", "pictures")
                 )
         self._seen = gr.HTML(elem_id="seen", js_on_load=WATCH, apply_default_css=False)
-        self.view = [self.notices, self.progress, self.pictures, self._seen]
+        self.view = [head, self.notices, self.progress, self.pictures, self._seen]
         self._listen()
 
     def _listen(self) -> None:
@@ -74,15 +75,19 @@ class DrawTab:
         desk, locale = self._site.desk(visitor), visitor.requester.locale
         follower = desk.follow(page)
         try:
-            earlier = await self._earlier(visitor)
+            earlier, head, was_busy = await self._earlier(visitor), await self._head(visitor), False
             while True:
-                seen, stamp, busy = desk.version, desk.stamp, desk.busy
+                seen, busy = desk.version, desk.busy
+                if was_busy and not busy:
+                    head = await self._head(visitor)
+                was_busy = busy
                 fresh = [figure for job, figure in earlier if job not in desk.cards]
                 yield (
+                    head,
                     html.notices(desk, locale),
                     html.progress(desk, locale),
                     html.pictures(desk, fresh, locale),
-                    html.stamped(stamp),
+                    html.stamped(desk, locale),
                 )
                 if not busy or not await follower.changed(seen):
                     return
@@ -216,6 +221,14 @@ class DrawTab:
                 if picture.key is not None and picture.deleted is None:
                     return job.id, picture.index + 1
         return None
+
+    async def _head(self, visitor: Visitor) -> str:
+        """The line above the tabs."""
+        try:
+            gallery = await self._site.dispatcher.gallery(visitor.requester, visitor.place)
+            return html.head(visitor.requester, await gallery.usage(), is_guest=visitor.is_guest)
+        except BotError:
+            return html.head(visitor.requester, None, is_guest=visitor.is_guest)
 
     async def _earlier(self, visitor: Visitor) -> list[tuple[str, str]]:
         """Jobs of earlier visits, and the figures of their pictures."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from bot import grammar
+from bot import grammar, messages
 from bot.adapters.web.uploads import file_field
 from bot.adapters.web.words import Words
 from bot.grammar import OPTIONS, Option
@@ -162,21 +162,34 @@ class Form:
         placeholder = words("automatic") if option.kind == "integer" else None
         return gr.Textbox(value=text, placeholder=placeholder, max_length=option.limit or 24, max_lines=2, **shared)
 
-    def _choices(self, option: Option) -> list[Any]:
+    @property
+    def worded(self) -> list[gr.components.Component]:
+        """The fields among whose choices is a sentence of ours."""
+        return [field for name, field in self.fields.items() if self._open_choice(OPTIONS[name])]
+
+    def in_language(self, locale: str) -> list[Any]:
+        """Updates of these fields."""
+        options = [OPTIONS[name] for name in self.fields]
+        return [gr.update(choices=self._choices(option, locale)) for option in options if self._open_choice(option)]
+
+    def _open_choice(self, option: Option) -> str:
+        """The word for leaving an option open, where that is one of its choices."""
+        if option.name == "style":
+            return "no_style"
+        return (
+            "model_own" if option.kind == "choice" and option.default is None and option.name not in self._set else ""
+        )
+
+    def _choices(self, option: Option, locale: str = messages.ENGLISH) -> list[Any]:
         if option.name in ("width", "height"):
             return sides(self._model)
         if option.name == "model":
             return [(model.title, model.name) for model in self._info.models]
+        word = self._open_choice(option)
+        own = [(self._words.plain(word, locale), "")] if word else []
         if option.name == "style":
-            return [(self._words.plain("no_style"), ""), *self._settings.styles]
-        if option.kind == "choice":
-            own = (
-                [(self._words.plain("model_own"), "")]
-                if option.default is None and option.name not in self._set
-                else []
-            )
-            return [*own, *option.choices]
-        return []
+            return [*own, *self._settings.styles]
+        return [*own, *option.choices] if option.kind == "choice" else []
 
     @property
     def _set(self) -> dict[str, Given]:

@@ -6,14 +6,17 @@ import html
 from collections.abc import Iterable, Mapping
 from urllib.parse import quote
 
+from bot import messages
 from bot.adapters.web.desk import Card, Desk, Notable
 from bot.adapters.web.look import data_uri
-from bot.chat import Failure, Notice, Picture, Refusal, Working
+from bot.chat import Failure, Notice, Picture, Refusal, Requester, Working
 from bot.messages import duration, printable, say
+from bot.quota import Usage
 from engine.types import Cached, NoteCode, ResolvedRequest, Stage
 
 STANDING = frozenset({NoteCode.TINY_MODEL, NoteCode.TOXICITY_ABSENT})
 """Notes that every picture of a model or an installation has."""
+YES = "\N{CHECK MARK}"
 BUSY_STAGES = frozenset({Stage.DRAWING, Stage.FINISHING})
 
 
@@ -30,6 +33,22 @@ def button(
     label_for_readers = f' aria-label="{esc(aria)}"' if aria else ""
     kinds = f'type="button" class="ez-button ez-{kind}"'
     return f'<button {kinds} data-do="{do}"{data}{label_for_readers}>{esc(label)}</button>'
+
+
+def head(person: Requester, usage: Usage | None, *, is_guest: bool) -> str:
+    """The line above the tabs: how many pictures are left, who is there, and the way in or out."""
+    locale = person.locale
+    left = say("web.used", locale, used=usage.used, limit=usage.limit) if usage and usage.limit else ""
+    leave = esc(say("web.sign_in" if is_guest else "web.sign_out", locale))
+    way = (
+        f'<a class="ez-button ez-plain" href="/sign-in">{leave}</a>'
+        if is_guest
+        else f'<form method="post" action="/sign-out"><button class="ez-button ez-plain">{leave}</button></form>'
+    )
+    return (
+        f'<header class="ez-head"><h1>Easel</h1><p class="ez-left">{esc(left)}</p><div class="ez-person-name">'
+        f"<span>{esc(say('web.guest', locale) if is_guest else person.name)}</span>{way}</div></header>"
+    )
 
 
 def notices(desk: Desk, locale: str) -> str:
@@ -62,9 +81,8 @@ def _job(card: Card, locale: str) -> str:
         waiting = f'<p role="status">{esc(say("web.accepted", locale))}</p>'
     bar = '<progress class="ez-bar" aria-hidden="true"></progress>' if not pictures else ""
     cancel = button(say("web.cancel", locale), "cancel", {"job": card.job}, kind="plain")
-    done = len(card.shown) + len(card.ends)
     head = (
-        say("web.done_of", locale, done=done, pictures=card.pictures)
+        say("web.done_of", locale, done=card.done, pictures=card.pictures)
         if card.pictures > 1
         else say("web.drawing", locale)
     )
@@ -82,14 +100,22 @@ def _working(work: Working, pictures: int, locale: str) -> str:
     value = f' value="{step}" max="{steps}"' if work.progress.stage in BUSY_STAGES and steps else ""
     look = f'<img src="{data_uri(work.preview)}" alt="{esc(say("web.preview_alt", locale))}">' if work.preview else ""
     told = esc(" · ".join(filter(None, (label, state))))
-    line = f'<p><span role="status">{told}</span><span class="ez-left">{esc(left)}</span></p>'
+    # Not each step is told to ears: the bar has its value, and `stamped` says how many are done.
+    line = f'<p><span>{told}</span><span class="ez-left">{esc(left)}</span></p>'
     bar = f'<progress class="ez-bar"{value} aria-label="{esc(state)}"></progress>'
     return f'<div class="ez-working">{look}<div>{line}{bar}</div></div>'
 
 
-def stamped(stamp: str) -> str:
-    """The stamp of what is shown, for the page to compare."""
-    return f'<span hidden data-seen="{esc(stamp)}"></span>'
+def stamped(desk: Desk, locale: str) -> str:
+    """The stamp of what is shown, for the page to compare; the language that it is in; and for ears, how far it is."""
+    told = ""
+    if desk.cards:
+        card = next(reversed(desk.cards.values()))
+        told = say("web.done_of", locale, done=card.done, pictures=card.pictures)
+    return (
+        f'<span hidden data-seen="{esc(desk.stamp)}" lang="{esc(locale)}"></span>'
+        f'<p class="ez-unseen" role="status">{esc(told)}</p>'
+    )
 
 
 def pictures(desk: Desk, earlier: Iterable[str], locale: str) -> str:
@@ -118,7 +144,9 @@ def refused(end: Refusal | Failure, locale: str) -> str:
         title = say("web.refused" if end.layer is None else f"web.refused_{end.layer}", locale)
         if end.appealable and end.job is not None:
             appeal = _appeal(end.job, 1 if end.index is None else end.index + 1, locale)
-    return f'<div class="ez-card ez-refused" role="alert"><h3>{esc(title)}</h3><p>{esc(end.text)}</p>{appeal}</div>'
+    about = f' data-job="{esc(end.job or "")}" data-number="{"" if end.index is None else end.index + 1}"'
+    said = f"<h3>{esc(title)}</h3><p>{esc(end.text)}</p>"
+    return f'<div class="ez-card ez-refused" role="alert"{about}>{said}{appeal}</div>'
 
 
 def _appeal(job: str, number: int, locale: str) -> str:
@@ -236,17 +264,23 @@ def parameters(request: ResolvedRequest, locale: str) -> str:
     if request.variations:
         values["variations"] = ", ".join(f"{step.seed} ({step.strength:g})" for step in request.variations)
     title = esc(say("web.parameters", locale))
-    return f'<details class="ez-parameters"><summary>{title}</summary>{listed(values)}</details>'
+    return f'<details class="ez-parameters"><summary>{title}</summary>{listed(values, locale)}</details>'
 
 
-def listed(values: Mapping[str, object]) -> str:
-    """Names and values below each other."""
+def listed(values: Mapping[str, object], locale: str) -> str:
+    """Options and their values below each other, by the names that the form gives them; what isn't so is left out."""
+    known = messages.catalogue(messages.ENGLISH)
     rows = "".join(
-        f"<div><dt>{esc(name.replace('_', ' '))}</dt><dd>{esc(value)}</dd></div>"
+        f"<div><dt>{esc(_option(name, known, locale))}</dt><dd>{esc(YES if value is True else value)}</dd></div>"
         for name, value in values.items()
-        if value not in ("", None)
+        if value is not None and value is not False and value not in ("", [], ())
     )
     return f'<dl class="ez-list">{rows}</dl>'
+
+
+def _option(name: str, known: Mapping[str, str], locale: str) -> str:
+    key = "web.prompt" if name == "prompt" else f"web.label_{name}"
+    return say(key, locale) if key in known else name.replace("_", " ")
 
 
 def table(caption: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

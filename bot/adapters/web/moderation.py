@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gradio as gr
@@ -54,40 +54,33 @@ class ModerationTab:
                 self.entries = self._html("entries")
             with gr.Tab(words("tab_people")):
                 self._person_form(words)
+                self.doing = self._html("doing")
                 self.bans = self._html("bans")
             with gr.Tab(words("tab_appeals")):
                 self.appeals = self._html("appeals")
             with gr.Tab(words("tab_audit")):
                 self.audit = self._html("audit")
-        self._view = [self.said, self.figures, self.entries, self.bans, self.appeals, self.audit]
+        self._view = [self.said, self.figures, self.entries, self.doing, self.bans, self.appeals, self.audit]
         tab.select(self.show, self._search, self._view, **LISTENER)
         latest: dict[str, Any] = {**LISTENER, "trigger_mode": "always_last"}
         self._search.change(self.list_entries, self._search, self.entries, **latest)
         for part in (self.entries, self.bans, self.appeals):
             part.press(self.press, self._search, self._view, **LISTENER)
+        self.doing.press(self.act, [*self._person, self._search], self._view, **LISTENER)
 
     def _html(self, name: str) -> gr.HTML:
         return gr.HTML(elem_id=name, js_on_load=PRESS, apply_default_css=False)
 
     def _person_form(self, words: Words) -> None:
         with gr.Row(elem_classes="ez-person", equal_height=False):
-            self._person = gr.Textbox(
-                label=words("person"), info=words("person_info"), max_length=100, elem_id="person"
-            )
-            self._duration = gr.Textbox(label=words("duration"), info=words("duration_info"), max_length=5)
-            self._reason = gr.Textbox(label=words("reason"), info=words("reason_info"), max_length=300)
-        with gr.Row(elem_classes="ez-buttons"):
-            ban = gr.Button(words("ban"), size="sm", elem_id="ban")
-            purge = gr.Button(words("purge"), size="sm", variant="stop", elem_id="purge")
-        inputs = [self._person, self._duration, self._reason, self._search]
-        # The listeners follow once the outputs exist.
-        self._person_buttons = ((ban, self.ban), (purge, self.purge))
-        self._person_inputs = inputs
-
-    def listen(self) -> None:
-        """Wire the buttons for people."""
-        for button, action in self._person_buttons:
-            button.click(action, self._person_inputs, self._view, **LISTENER)
+            self._person = [
+                gr.Textbox(label=words(name), info=words(info), max_length=longest, elem_id=name)
+                for name, info, longest in (
+                    ("person", "person_info", 100),
+                    ("duration", "duration_info", 5),
+                    ("reason", "reason_info", 300),
+                )
+            ]
 
     async def show(self, search: str, request: gr.Request) -> list[str]:
         """Everything, as it is now."""
@@ -109,17 +102,18 @@ class ModerationTab:
             return await self._shown(visitor, search, await self._done(visitor, "moderation", options))
         return await self._shown(visitor, search, "")
 
-    async def ban(self, person: str, duration: str, reason: str, search: str, request: gr.Request) -> list[str]:
-        """Ban somebody."""
-        visitor = visitor_of(request)
-        options = {"action": "ban", "person": person, "reason": reason} | ({"duration": duration} if duration else {})
-        return await self._shown(visitor, search, await self._done(visitor, "moderation", options))
-
-    async def purge(self, person: str, duration: str, reason: str, search: str, request: gr.Request) -> list[str]:  # noqa: ARG002
-        """Remove all pictures of somebody."""
-        visitor = visitor_of(request)
-        options = {"action": "purge-user", "target": person}
-        return await self._shown(visitor, search, await self._done(visitor, "cache", options))
+    async def act(
+        self, person: str, duration: str, reason: str, search: str, event: gr.EventData, request: gr.Request
+    ) -> list[str]:
+        """A button below the fields for a person: ban them, or remove all their pictures."""
+        visitor, do = visitor_of(request), pressed(event).get("do")
+        command, options = "cache", {"action": "purge-user", "target": person}
+        if do == "ban":
+            command, options = "moderation", {"action": "ban", "person": person, "reason": reason}
+            options |= {"duration": duration} if duration else {}
+        elif do != "purge":
+            return await self._shown(visitor, search, "")
+        return await self._shown(visitor, search, await self._done(visitor, command, options))
 
     async def _done(self, visitor: Visitor, command: str, options: dict[str, str]) -> str:
         """Give a command, and its answer as HTML."""
@@ -131,18 +125,30 @@ class ModerationTab:
         gallery = await self._site.dispatcher.gallery(visitor.requester, visitor.place)
         if not gallery.role.reaches(Role.MODERATOR):
             refused = say("role.moderator", visitor.requester.locale, command="/moderation")
-            return [f'<div class="ez-notice ez-wrong" role="alert"><p>{html.esc(refused)}</p></div>', *[""] * 5]
+            return [
+                f'<div class="ez-notice ez-wrong" role="alert"><p>{html.esc(refused)}</p></div>',
+                *[""] * (len(self._view) - 1),
+            ]
         try:
             return [
                 said,
                 await self._figures(visitor),
                 await self._entries(visitor, search),
+                _doing(visitor.requester.locale),
                 await self._listed(visitor, "bans"),
                 await self._listed(visitor, "appeals", "reports"),
                 await self._listed(visitor, "audit"),
             ]
         except (BotError, EngineError) as error:
-            return [f'<div class="ez-notice ez-wrong" role="alert"><p>{html.esc(error.sentence)}</p></div>', *[""] * 5]
+            return [
+                f'<div class="ez-notice ez-wrong" role="alert"><p>{html.esc(error.sentence)}</p></div>',
+                *[""] * (len(self._view) - 1),
+            ]
+
+    def _alone(self, sentence: str) -> list[str]:
+        """What went wrong, and nothing beside it."""
+        said = f'<div class="ez-notice ez-wrong" role="alert"><p>{html.esc(sentence)}</p></div>'
+        return [said, *("" for _ in self._view[1:])]
 
     async def _figures(self, visitor: Visitor) -> str:
         locale = visitor.requester.locale
@@ -172,8 +178,8 @@ class ModerationTab:
                     charts.columns(title, days, names) if known else charts.nothing(title, none),
                     charts.meter(say("web.chart_bytes", locale), size, limit, text),
                     panel("chart_reused", {shorten(row.prompt, 60): row.uses for row in overview.reused}),
-                    panel("chart_seconds", overview.seconds, " s", 2),
-                    panel("chart_refusals", {name: float(count) for name, count in overview.refusals.items()}),
+                    panel("chart_seconds", _named(lambda stage: f"seconds_{stage}", overview.seconds, locale), " s", 2),
+                    panel("chart_refusals", _named(lambda layer: f"refused_{layer}", overview.refusals, locale)),
                 )
             )
             + "</div>"
@@ -206,10 +212,32 @@ class ModerationTab:
         return html.table(say(f"web.list_{name}", locale), [*heads, ""], cells)
 
 
+def _named(key: Callable[[str], str], values: Mapping[str, float], locale: str) -> dict[str, float]:
+    """Figures by the names that people read, where there are such."""
+    known = messages.catalogue(messages.ENGLISH)
+    keys = {name: f"web.{key(name)}" for name in values}
+    return {
+        say(keys[name], locale) if keys[name] in known else name.replace("_", " "): float(value)
+        for name, value in values.items()
+    }
+
+
+def _doing(locale: str) -> str:
+    """What can be done with the person whose name stands in the field."""
+    sure = {"sure": say("web.sure", locale)}
+    buttons = (
+        html.button(say("web.ban", locale), "ban"),
+        html.button(say("web.purge", locale), "purge", sure, kind="danger"),
+    )
+    return f'<div class="ez-actions">{"".join(buttons)}</div>'
+
+
 def _entry(entry: dict[str, Any], locale: str) -> str:
     key = str(entry["key"])
     size = f"{entry['width']}\N{MULTIPLICATION SIGN}{entry['height']}"
     facts = " · ".join((size, bytes_text(entry["bytes"]), say("web.uses", locale, uses=entry["uses"])))
+    if entry.get("tier") == "unmarked":
+        facts += f" · {say('web.unmarked', locale)}"
     sure = {"target": key, "sure": say("web.sure", locale)}
     buttons = (html.button(say(f"web.{do}", locale), do, sure) for do in ("delete", "quarantine"))
     image = (

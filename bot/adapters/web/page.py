@@ -7,7 +7,6 @@ from typing import Any
 
 import gradio as gr
 
-from bot.adapters.web import html
 from bot.adapters.web.album import AlbumTab
 from bot.adapters.web.checks import CheckTab
 from bot.adapters.web.draw import DrawTab
@@ -17,8 +16,6 @@ from bot.adapters.web.site import LISTENER, Site, visitor_of
 from bot.adapters.web.words import Words
 from bot.chat import Role
 from bot.errors import BotError
-from bot.messages import say
-from engine.errors import EngineError
 from engine.types import EngineInfo
 
 QUEUE: dict[str, float | None] = {
@@ -41,7 +38,7 @@ def build(site: Site, info: EngineInfo, words: Words) -> gr.Blocks:
         head = gr.HTML(elem_id="head", js_on_load="", apply_default_css=False)
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab(words("tab_draw"), id="draw", elem_id="panel-draw"):
-                draw = DrawTab(site, info, words)
+                draw = DrawTab(site, info, words, head)
             with gr.Tab(words("tab_history"), id="history", elem_id="panel-history") as history:
                 AlbumTab(site, words, history)
             with gr.Tab(words("tab_verify"), id="verify", elem_id="panel-verify"):
@@ -49,17 +46,17 @@ def build(site: Site, info: EngineInfo, words: Words) -> gr.Blocks:
             with gr.Tab(
                 words("tab_moderation"), id="moderation", elem_id="panel-moderation", visible=False
             ) as moderators:
-                ModerationTab(site, words, moderators).listen()
+                ModerationTab(site, words, moderators)
 
         async def opened(request: gr.Request) -> AsyncGenerator[tuple[Any, ...], None]:
             visitor = visitor_of(request)
-            top, role = await _head(site, visitor)
-            first: tuple[Any, ...] = (top, gr.update(visible=role.reaches(Role.MODERATOR)))
+            tab = gr.update(visible=await _is_moderator(site, visitor))
+            first = (tab, *draw.form.in_language(visitor.requester.locale))
             async for view in draw.follow(request):
                 yield (*first, *view)
-                first = (gr.skip(), gr.skip())
+                first = tuple(gr.skip() for _ in first)
 
-        blocks.load(opened, None, [head, moderators, *draw.view], **LISTENER)
+        blocks.load(opened, None, [moderators, *draw.form.worded, *draw.view], **LISTENER)
     _settle(blocks)
     return blocks
 
@@ -80,24 +77,9 @@ def _settle(blocks: gr.Blocks) -> None:
         setattr(queue, name, value)
 
 
-async def _head(site: Site, visitor: Visitor) -> tuple[str, Role]:
-    """The line above the tabs, and the person's role."""
-    locale = visitor.requester.locale
+async def _is_moderator(site: Site, visitor: Visitor) -> bool:
     try:
-        home = await site.dispatcher.home(visitor.requester, visitor.place)
-        usage, role = home.usage, home.role
-        left = say("web.used", locale, used=usage.used, limit=usage.limit) if usage.limit else ""
-    except (BotError, EngineError):
-        role, left = visitor.requester.role, ""
-    name = say("web.guest", locale) if visitor.is_guest else visitor.requester.name
-    leave = say("web.sign_in" if visitor.is_guest else "web.sign_out", locale)
-    if visitor.is_guest:
-        way = f'<a class="ez-button ez-plain" href="/sign-in">{html.esc(leave)}</a>'
-    else:
-        pressed = f'<button class="ez-button ez-plain">{html.esc(leave)}</button>'
-        way = f'<form method="post" action="/sign-out">{pressed}</form>'
-    top = (
-        f'<header class="ez-head"><h1>Easel</h1><p class="ez-left">{html.esc(left)}</p>'
-        f'<div class="ez-person-name"><span>{html.esc(name)}</span>{way}</div></header>'
-    )
-    return top, role
+        gallery = await site.dispatcher.gallery(visitor.requester, visitor.place)
+    except BotError:
+        return False
+    return gallery.role.reaches(Role.MODERATOR)

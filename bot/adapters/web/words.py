@@ -26,9 +26,9 @@ class Words:
         """What an option does."""
         return self.i18n(f"easel_help_{option}")
 
-    def plain(self, name: str) -> str:
-        """The text in English, where Gradio takes no other."""
-        return messages.say(f"{SECTION}{name}")
+    def plain(self, name: str, locale: str = messages.ENGLISH) -> str:
+        """The text in one language, where Gradio doesn't translate by itself."""
+        return messages.say(f"{SECTION}{name}", locale)
 
 
 def _texts(locale: str) -> dict[str, str]:

@@ -32,3 +32,20 @@ element.addEventListener("click", (click) => {
     prompt?.focus({ preventScroll: true });
   }
 });
+
+// Pictures come and go above what somebody has unfolded or is writing. Gradio goes by places; this goes by what it is.
+const nameOf = (part) => {
+  const { job, number } = part.closest("[data-job]")?.dataset ?? {};
+  return `${job}/${number}`;
+};
+const unfolded = new Set();
+const written = new Map();
+element.addEventListener("toggle", ({ target }) => unfolded[target.open ? "add" : "delete"](nameOf(target)), true);
+element.addEventListener("input", ({ target }) => target.dataset.field && written.set(nameOf(target), target.value));
+watch("value", () => {
+  for (const part of element.querySelectorAll("details")) part.open = unfolded.has(nameOf(part));
+  for (const field of element.querySelectorAll("[data-field]")) field.value = written.get(nameOf(field)) ?? "";
+});
+
+// A picture that is no longer kept has its description in its place.
+element.addEventListener("error", ({ target }) => target.tagName === "IMG" && target.classList.add("ez-gone"), true);

@@ -12,7 +12,7 @@ from typing import Literal
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Page, Request, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, Request, async_playwright, expect
 
 from bot.app import running
 from bot.chat import Role
@@ -27,6 +27,7 @@ ROOT = Path(__file__).parents[4]
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
 PATIENCE = 40_000.0
 """Milliseconds; only a test that fails waits so long."""
+expect.set_options(timeout=PATIENCE)
 ACCOUNTS = {"ada": Role.MEMBER, "bob": Role.MEMBER, "cleo": Role.MODERATOR}
 
 
@@ -57,9 +58,15 @@ class Studio:
 
     @asynccontextmanager
     async def visit(
-        self, name: str = "", *, width: int = 1280, scheme: Literal["light", "dark"] = "light", locale: str = "en-GB"
+        self,
+        name: str = "",
+        *,
+        width: int = 1280,
+        scheme: Literal["light", "dark"] = "light",
+        locale: str = "en-GB",
+        address: str = "",
     ) -> AsyncIterator[Page]:
-        """A browser of one's own, signed in if a name is given."""
+        """A browser of one's own, signed in if a name is given; `address` is another way to the page."""
         context: BrowserContext = await self.browser.new_context(
             viewport={"width": width, "height": 900}, color_scheme=scheme, locale=locale, reduced_motion="reduce"
         )
@@ -69,7 +76,7 @@ class Studio:
         page.on("console", lambda said: self.complaints.append(said.text) if said.type == "error" else None)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         try:
-            await page.goto(self.address)
+            await page.goto(address or self.address)
             if name:
                 await self.sign_in(page, name)
             yield page

@@ -10,10 +10,9 @@ from typing import Literal
 import pytest
 from playwright.async_api import FilePayload, Locator, Page, expect
 
-from tests.bot.adapters.web.conftest import PATIENCE, Studio
+from tests.bot.adapters.web.conftest import Studio
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-expect.set_options(timeout=PATIENCE)
 
 
 async def draw(page: Page, prompt: str) -> Locator:

@@ -9,6 +9,7 @@ from bot import grammar
 from bot.adapters.web.form import ADAPTED, LEFT_OUT, Form, sides
 from bot.adapters.web.words import Words
 from bot.grammar import OPTIONS
+from bot.messages import say
 from bot.settings import Settings
 from engine.types import EngineInfo, ImageRequest, ModelInfo
 from tests.fakes.engine_client import MODEL
@@ -114,6 +115,13 @@ async def test_a_batch_has_the_form_s_options_as_its_first_line(form: Form) -> N
     assert form.batch({}, "a cat\na dog") == "a cat\na dog"
     (only,) = grammar.parse_batch(form.batch({"steps": 25}, "--seed 7\na cat"), 10)
     assert (only.steps, only.seed) == (25, 7)
+
+
+async def test_choices_are_in_the_person_s_language(form: Form) -> None:
+    assert [field.elem_id for field in form.worded] == ["field-style", "field-sampler"]
+    german = [dict(update["choices"][:1]) for update in form.in_language("de")]
+    assert german[0] == {say("web.no_style", "de"): ""}
+    assert all(choice == {say("web.model_own", "de"): ""} for choice in german[1:])
 
 
 async def test_a_picture_s_settings_come_back_into_the_form(form: Form) -> None:

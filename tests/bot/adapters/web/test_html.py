@@ -3,7 +3,7 @@ from __future__ import annotations
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.adapters.web import charts, html
@@ -76,6 +76,7 @@ def read(markup: str) -> Strict:
     return reader
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1, max_size=60))
 def test_whatever_people_write_stays_text(text: str) -> None:
     desk = Desk()
@@ -142,7 +143,7 @@ def test_a_refusal_names_its_layer(layer: Layer | None) -> None:
     end = Refusal(job="j0", index=2, layer=layer, categories=("gluttony",), appealable=layer is not None, text="No.")
     markup = html.refused(end, "en")
     assert "No." in markup
-    assert ('data-number="3"' in markup) is (layer is not None)
+    assert ('data-do="appeal" data-job="j0" data-number="3"' in markup) is (layer is not None)
     read(markup)
 
 
@@ -156,6 +157,7 @@ def test_a_stopped_job_and_a_failure_are_told() -> None:
     assert html.progress(desk, "en") != html.pictures(desk, (), "en")
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.text(max_size=10), st.tuples(st.integers(0, 10**6), st.integers(0, 10**6))), max_size=40))
 def test_columns_stay_within_their_chart(days: list[tuple[str, tuple[int, int]]]) -> None:
     markup = charts.columns("Pictures", days, ("drawn", "cached"))

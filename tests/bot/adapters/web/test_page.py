@@ -110,8 +110,9 @@ async def test_members_get_nothing_from_the_moderators_events(address: str) -> N
         await moderate(ada)
         await ada.sees("moderation-said", "Only moderators may use")
         assert ada.views["figures"] == ada.views["entries"] == ada.views["audit"] == ""
-        ban = ada.listener("click", "ban")
-        await ada.trigger(ban, ["web:cleo", "", "", ""])
+        assert ada.views["doing"] == ""
+        for do in ("ban", "purge"):
+            await ada.press("doing", "web:cleo", "", "", "", do=do)
         await ada.press("bans", "", do="unban", target="web:cleo")
         await moderate(ada)
     async with visit(address, "cleo") as cleo:
@@ -138,7 +139,7 @@ async def test_an_appeal_goes_to_the_moderators_tab_and_back(address: str, engin
 
 async def test_a_ban_holds_until_it_is_lifted(address: str) -> None:
     async with visit(address, "person1") as banned, visit(address, "cleo") as cleo:
-        await cleo.trigger(cleo.listener("click", "ban"), ["person1", "7d", "spam", ""])
+        await cleo.press("doing", "person1", "7d", "spam", "", do="ban")
         await cleo.sees("bans", "web:person1")
         await banned.draw("a cat")
         await banned.sees("notices", "spam")
@@ -146,6 +147,34 @@ async def test_a_ban_holds_until_it_is_lifted(address: str) -> None:
         await cleo.sees("bans", "Nobody is banned here.")
         await banned.draw("a cat")
         await banned.until(lambda: len(banned.pictures) == 1)
+
+
+async def test_removing_all_of_a_person_s_pictures_asks_twice(address: str) -> None:
+    async with visit(address, "person2") as person, visit(address, "cleo") as cleo:
+        await person.draw("a cat")
+        await person.until(lambda: len(person.pictures) == 1)
+        await moderate(cleo)
+        await cleo.sees("doing", "data-sure")
+        await cleo.press("doing", "web:person2", "", "", "", do="nothing known")
+        await cleo.press("doing", "web:person2", "", "", "", do="purge")
+        await cleo.sees("moderation-said", "removed from the cache")
+        await cleo.sees("audit", "cache.purge-user")
+
+
+async def test_the_head_says_what_is_left(address: str) -> None:
+    async with visit(address, "person3") as person:
+        await person.sees("head", "0 of 100 pictures today")
+        await person.draw("", lines="a cow\na pig")
+        await person.sees("head", "2 of 100 pictures today")
+
+
+async def test_a_covered_picture_is_covered_in_the_history(address: str) -> None:
+    async with visit(address, "person4") as person:
+        await person.draw("", lines="a moon --spoiler\na sun")
+        await person.until(lambda: len(person.pictures) == 2)
+        await person.trigger(person.listener("select", "panel-history"), [""])
+        await person.sees("history", "+1")
+        assert person.views["history"].count("ez-spoiler") == 1
 
 
 async def test_twenty_people_at_once(address: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from argon2 import PasswordHasher
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.adapters.web.people import (
@@ -232,6 +232,7 @@ def test_an_address_stands_for_one_person(address: str, known: str) -> None:
     assert network(address) == known
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_address_is_taken(address: str) -> None:
     assert isinstance(network(address), str)

@@ -44,8 +44,23 @@ def test_words_can_be_read(scheme: str, ink: str, ground: str) -> None:
     assert contrast(colors[ink], colors[ground]) >= LEAST
 
 
+@pytest.mark.parametrize("scheme", [":root", ".dark"])
+@pytest.mark.parametrize("ground", ["card", "page"])
+def test_fields_can_be_seen(scheme: str, ground: str) -> None:
+    """WCAG 2.2, 1.4.11: what is not text needs three to one."""
+    colors = palette(scheme)
+    assert contrast(colors["edge"], colors[ground]) >= 3.0
+
+
 def test_both_schemes_have_the_same_colours() -> None:
     assert palette(":root").keys() == palette(".dark").keys() != set()
+
+
+def test_the_sign_in_page_has_the_same_dark() -> None:
+    block = STYLE.partition("  .ez-sign-in {")[2].partition("}")[0]
+    own = dict(COLORS.findall(block))
+    assert own
+    assert own.items() <= palette(".dark").items()
 
 
 def test_nothing_is_fetched_from_elsewhere() -> None:
