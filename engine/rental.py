@@ -97,7 +97,7 @@ class RentalSettings(BaseModel):
     )
     prices: dict[str, Dollars] = Field(default=dict(PRICES), description="Dollars an hour, by GPU.")
     prices_date: date = Field(default=PRICED, description="The day of those prices.")
-    deadline: Annotated[float, Field(gt=0)] = Field(
+    deadline: Annotated[float, Field(ge=1, le=86_400)] = Field(
         default=1800.0, description="Seconds for which the bot keeps trying to have a job drawn."
     )
 
@@ -109,6 +109,12 @@ class RentalSettings(BaseModel):
                 price_of(gpu, self)
             except ValueError as error:
                 raise ValueError(f"the GPU {gpu} has no price; name it in EASEL_MODAL__PRICES") from error
+        return self
+
+    @model_validator(mode="after")
+    def _no_more_are_kept_than_there_may_be(self) -> Self:
+        if self.gpu_containers_kept > self.gpu_containers:
+            raise ValueError("EASEL_MODAL__GPU_CONTAINERS_KEPT is more than EASEL_MODAL__GPU_CONTAINERS")
         return self
 
 

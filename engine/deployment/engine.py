@@ -13,6 +13,7 @@ from engine.cache import Cache
 from engine.cache.volume import Volume, VolumeFiles
 from engine.deployment.answers import answers, broken
 from engine.deployment.fault import RETRY_SECONDS, Fault, reloaded
+from engine.deployment.index import IndexCopy
 from engine.engine import Engine
 from engine.line import Remote
 from engine.pipelines.remote import RemoteRenderer
@@ -50,6 +51,8 @@ class EngineService:
         self._weights = weights
         self._monotonic = monotonic
         self._files = VolumeFiles(settings.cache_folder, volume)
+        # With several machines, each index lacks what the others store until somebody asks for it.
+        self._copy = IndexCopy(settings.cache_folder, index_folder, volume) if rental.engine_containers == 1 else None
         self._engine = Engine(
             settings,
             renderer=RemoteRenderer(
@@ -77,6 +80,8 @@ class EngineService:
         """Stop what runs, and commit what was stored."""
         await self._engine.close()
         await asyncio.to_thread(self._files.close)
+        if self._copy is not None and self._fault.is_none:
+            await asyncio.to_thread(self._copy.leave)
 
     async def generate(self, payload: bytes, call: str) -> AsyncGenerator[bytes, None]:
         """Draw the order that a call brings; answers with its events."""
@@ -112,6 +117,8 @@ class EngineService:
         kept.mkdir(parents=True, exist_ok=True)
         if not wanted.exists():
             wanted.symlink_to(kept, target_is_directory=True)
+        if self._copy is not None:
+            self._copy.take()
 
     async def _be_ready(self) -> None:
         """Open once more what didn't open a while ago, and look for models that were not there.

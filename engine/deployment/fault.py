@@ -41,6 +41,11 @@ class Fault:
             self._keep(EngineError(INTERNAL_FAULT))
 
     @property
+    def is_none(self) -> bool:
+        """Whether nothing is wrong."""
+        return self._error is None
+
+    @property
     def is_old(self) -> bool:
         """Whether there is one, and it is time to try again."""
         return self._error is not None and self._monotonic() - self._since >= RETRY_SECONDS

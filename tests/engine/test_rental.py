@@ -50,6 +50,11 @@ def test_a_gpu_without_a_price_is_refused(gpu: str) -> None:
         RentalSettings(gpus=("A10", gpu))
 
 
+def test_no_more_containers_are_kept_than_there_may_be() -> None:
+    with pytest.raises(ValidationError, match="GPU_CONTAINERS_KEPT"):
+        RentalSettings(gpu_containers=2, gpu_containers_kept=3)
+
+
 def test_a_price_of_one_s_own_will_do() -> None:
     assert price_of("B900", RentalSettings(gpus=("B900",), prices={"B900": 9.0})) == 9.0
 
