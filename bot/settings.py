@@ -23,6 +23,8 @@ from engine.settings import EngineSettings
 Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0.0)]
 TOML_FILE = "easel.toml"
+WORKERS = 2
+"""Jobs at once where one machine draws them: one is drawn, and the next is there when it ends."""
 PROMPT_SLOT = "{prompt}"
 FOR_SCRIPTS = frozenset({"EASEL_CHROMIUM", "EASEL_GPU", "EASEL_PYTHON"})
 """Variables that scripts/ read; they are no settings."""
@@ -106,7 +108,10 @@ class Settings(EngineSettings, BaseSettings):
     running_per_person: Annotated[int, Field(ge=1)] = Field(default=1, description="Jobs of one person drawn at once.")
     waiting_per_person: Annotated[int, Field(ge=1)] = Field(default=5, description="Jobs of one person in the queue.")
     waiting: Annotated[int, Field(ge=1)] = Field(default=1000, description="Jobs in the queue altogether.")
-    workers: Annotated[int, Field(ge=1, le=1000)] = Field(default=2, description="Jobs handed to the engine at once.")
+    workers: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+        default=None,
+        description="Jobs handed to the engine at once; 2 when unset, or on Modal as many as all its GPUs draw.",
+    )
     batch_limit: Annotated[int, Field(ge=1, le=20)] = Field(default=10, description="Pictures in one batch.")
     unmarked: bool = Field(default=False, description="Let members ask for pictures without the visible mark.")
 
@@ -164,6 +169,13 @@ class Settings(EngineSettings, BaseSettings):
     def database(self) -> Path:
         """The bot's database."""
         return self.home / "easel.db"
+
+    @property
+    def jobs_at_once(self) -> int:
+        """Jobs handed to the engine at once."""
+        if self.workers is not None:
+            return self.workers
+        return self.modal.gpu_containers * self.modal.gpu_requests if self.engine == "modal" else WORKERS
 
     def carried(self) -> dict[str, str]:
         """What was set here, as the environment of another machine; without secrets and this machine's own.

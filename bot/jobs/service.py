@@ -90,7 +90,7 @@ class Jobs:
             runner=self._runner.id,
             budget=self.budget,
         )
-        self._workshop = Workshop(studio, workers=settings.workers, running_per_person=settings.running_per_person)
+        self._workshop = Workshop(studio, workers=settings.jobs_at_once, running_per_person=settings.running_per_person)
         self._sender = Sender(store, self._clock)
         self._remover = Remover(store, client, self._clock)
         self._pruned = ""

@@ -34,6 +34,12 @@ def test_the_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch) -> 
     assert settings.blocked_words == ("grommet",)
 
 
+def test_jobs_are_handed_over_as_many_as_are_drawn_at_once() -> None:
+    assert Settings().jobs_at_once == 2
+    assert Settings(engine="modal").jobs_at_once == 16, "four containers with four pictures each"
+    assert Settings(engine="modal", workers=3).jobs_at_once == 3
+
+
 def test_six_styles_are_shipped_and_an_operator_can_define_others() -> None:
     assert len(SHIPPED_STYLES) == 6
     toml('[styles.neon]\ntemplate = "{prompt}, neon"\nnegative_prompt = "dull"\noptions = { steps = 30 }\n')
