@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bot.errors import SettingsError
-from bot.settings import SHIPPED_STYLES, load, unknown_variables
+from bot.settings import SHIPPED_STYLES, Settings, load, unknown_variables
 
 
 @pytest.fixture(autouse=True)
