@@ -9,6 +9,9 @@ from engine.cache import Cache
 from engine.marks import Marks
 from engine.types import CacheCheck, CacheEntry, CacheStats, Rendition, Verification
 
+EXAMINED_AT_ONCE = 2
+"""Strangers' files that are decoded at once: a small file may be a large picture, half a gigabyte and five seconds."""
+
 
 class CacheDesk:
     """The half of the engine that draws nothing."""
@@ -16,6 +19,7 @@ class CacheDesk:
     def __init__(self, cache: Cache, marks: Marks) -> None:
         self._cache = cache
         self._marks = marks
+        self._examining = asyncio.Semaphore(EXAMINED_AT_ONCE)
 
     async def cache_stats(self, scope: str | None) -> CacheStats:
         """Figures of the cache."""
@@ -53,7 +57,8 @@ class CacheDesk:
 
     async def verify(self, data: bytes) -> Verification:
         """Say what a picture file tells of its making, and whether this cache holds exactly that file."""
-        found = await asyncio.to_thread(self._marks.examine, data)
+        async with self._examining:
+            found = await asyncio.to_thread(self._marks.examine, data)
         made_here = await self._cache.holds(hashlib.sha256(data).hexdigest())
         return found.model_copy(update={"made_here": made_here})
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import aiohttp
 from gradio_client.utils import apply_diff  # type: ignore[import-untyped]
+from yarl import URL
 
 PATIENCE = 20.0
 """Seconds; only a test that fails waits so long."""
@@ -58,8 +59,9 @@ class Reader(HTMLParser):
 class WebPerson:
     """One open page. Everything that appears on it is noted once, in order."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, headers: dict[str, str] | None = None) -> None:
         self.address = address
+        self._headers = headers or {}
         self.log: list[str] = []
         self.pictures: list[bytes] = []
         self.views = dict.fromkeys(VIEW, "")
@@ -84,7 +86,8 @@ class WebPerson:
 
     async def open(self, name: str = "", password: str = "") -> None:
         """Sign in, load the page, and begin to read."""
-        self._session = aiohttp.ClientSession(self.address, cookie_jar=aiohttp.CookieJar(unsafe=True))
+        jar = aiohttp.CookieJar(unsafe=True, treat_as_secure_origin=[URL(self.address)])
+        self._session = aiohttp.ClientSession(self.address, cookie_jar=jar, headers=self._headers)
         if name:
             form = {"name": name, "password": password}
             async with self.session.post("/sign-in", data=form, allow_redirects=False) as answer:

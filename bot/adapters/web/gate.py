@@ -9,7 +9,9 @@ security policy keeps the page from asking anybody but this server.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import contextmanager
 from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
 
@@ -43,8 +45,10 @@ GRADIO = re.compile(
 )
 ASKS = re.compile(r"/pictures/.*|/gradio_api/queue/data")
 """Where what follows a `?` is read; elsewhere Gradio would take pages and links from it that aren't there."""
-COSTS = {JOIN: 1, UPLOAD: 5}
+COSTS = {JOIN: 1, UPLOAD: 3, "/": 2, "/config": 2}
 """What a request counts as against a person's pace; others count nothing."""
+STREAMS = 24
+"""Streams of events that one person may read at once: one for each open page."""
 MAX_JSON = 512 * 1024
 """Bytes of a request that is no upload: the largest batch with room to spare."""
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -92,6 +96,7 @@ class Gate:
         self._headers = HEADERS | (ONLY_TLS if secure else {})
         self._pages = events.Pages()
         self._pace = Pace()
+        self._streams: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let through, or answer."""
@@ -108,7 +113,8 @@ class Gate:
             return
         if not ASKS.fullmatch(path):
             scope["query_string"] = b""
-        await self._app(scope, receive, send)
+        with self._counted(scope):
+            await self._app(scope, receive, send)
 
     async def _judge(self, scope: Scope) -> Response | None:
         """The answer to a request that goes no further."""
@@ -134,15 +140,35 @@ class Gate:
             log.exception("nobody can be recognised")
             return PlainTextResponse(error.sentence, 503)
         scope[VISITOR] = visitor
-        if visitor is None:
-            if path in PUBLIC:
-                return None
-            return RedirectResponse(SIGN_IN, 303) if path == "/" else PlainTextResponse("", 401)
-        if path in COSTS and not self._pace.allows(visitor.payer, COSTS[path]):
-            return PlainTextResponse("", 429, {"Retry-After": "10"})
+        if visitor is not None:
+            return self._judge_visitor(scope, visitor)
+        if path in PUBLIC:
+            return None
+        return RedirectResponse(SIGN_IN, 303) if path == "/" else PlainTextResponse("", 401)
+
+    def _judge_visitor(self, scope: Scope, visitor: Visitor) -> Response | None:
+        """The same for somebody who may come in: whether it is too much, or not theirs."""
+        path, payer = scope["path"], visitor.payer
         if path == DATA and not self._pages.holds(_page(scope), visitor.requester.key):
             return PlainTextResponse("", 404)
+        too_many = path == DATA and self._streams[payer] >= STREAMS
+        if too_many or (path in COSTS and not self._pace.allows(payer, COSTS[path])):
+            return PlainTextResponse("", 429, {"Retry-After": "10"})
         return None
+
+    @contextmanager
+    def _counted(self, scope: Scope) -> Iterator[None]:
+        """Count a stream of events for as long as it is read."""
+        if scope["path"] != DATA:
+            yield
+            return
+        person = scope[VISITOR].payer
+        self._streams[person] += 1
+        try:
+            yield
+        finally:
+            self._streams[person] -= 1
+            self._streams += Counter()  # forgets who reads none
 
     async def _screened(self, scope: Scope, receive: Receive) -> tuple[Response | None, Receive]:
         """An event as Gradio is to see it, or the answer to one that it isn't to see."""

@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address
 
+import structlog
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
@@ -22,6 +23,8 @@ from bot.clock import utc_day
 from bot.errors import BadInputError, LimitError, NotFoundError
 from bot.store.web_accounts import WebAccount, WebAccountTable
 from engine.types import Value
+
+log = structlog.get_logger("bot.adapters.web")
 
 PLATFORM = "web"
 MEMBERS = "local"
@@ -195,7 +198,10 @@ class People:
         account = await self._table.get(known) if NAME.fullmatch(known) else None
         given = password[: MAX_PASSWORD + 1]
         if not await self._matches(account.password if account else await self._hash_of_nobody(), given) or not account:
+            # What is no account's name may be a password that was typed into the wrong field.
+            log.warning("sign-in failed", account=account.name if account else None, address=address)
             raise BadInputError(messages.say("web_account.wrong", locale))
+        log.info("signed in", account=account.name, address=address)
         self._failures.forget(known, here)
         await self._renew(account, given)
         return account

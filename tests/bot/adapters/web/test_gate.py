@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest_asyncio
 from starlette.datastructures import Headers
 from yarl import URL
 
-from bot.adapters.web.gate import MAX_JSON, locale_of
+from bot.adapters.web.gate import MAX_JSON, STREAMS, locale_of
 from bot.adapters.web.pace import BURST
 from bot.adapters.web.server import own_hosts, public_hosts
 from bot.app import running
@@ -57,7 +58,9 @@ async def ada(stranger: aiohttp.ClientSession) -> aiohttp.ClientSession:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def bob(address: str) -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(address, cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
+    many = aiohttp.TCPConnector(limit=0)
+    jar = aiohttp.CookieJar(unsafe=True)
+    async with aiohttp.ClientSession(address, cookie_jar=jar, connector=many) as session:
         yield await sign_in(session, "bob")
 
 
@@ -196,6 +199,25 @@ async def test_nobody_takes_the_page_from_the_others(address: str, stranger: aio
         other = await sign_in(session, "bob")
         async with other.post("/gradio_api/queue/join", json=event("bobs1page")) as answer:
             assert answer.status == 200
+
+
+async def test_one_person_reads_so_many_streams_at_once(bob: aiohttp.ClientSession) -> None:
+    stream = "/gradio_api/queue/data?session_hash=bobs2page"
+    async with bob.post("/gradio_api/queue/join", json=event("bobs2page")) as answer:
+        assert answer.status == 200
+    async with bob.get(stream) as answer:
+        assert b"close_stream" in await answer.read()
+    async with AsyncExitStack() as open_streams:
+        for _ in range(STREAMS):
+            answer = await open_streams.enter_async_context(bob.get(stream))
+            assert answer.status == 200
+        async with bob.get(stream) as answer:
+            assert answer.status == 429
+    async with asyncio.timeout(20):
+        while True:
+            async with bob.get(stream) as answer:
+                if answer.status == 200:
+                    break
 
 
 async def test_an_account_reaches_the_page(ada: aiohttp.ClientSession) -> None:

@@ -54,8 +54,8 @@ async def guests(tmp_path: Path) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def visit(address: str, name: str = "") -> AsyncIterator[WebPerson]:
-    person = WebPerson(address)
+async def visit(address: str, name: str = "", headers: dict[str, str] | None = None) -> AsyncIterator[WebPerson]:
+    person = WebPerson(address, headers)
     try:
         await person.open(name, PASSWORD)
         yield person
@@ -186,6 +186,44 @@ async def test_twenty_people_at_once(address: str) -> None:
             assert not [text for text in person.log if any(other in text for other in others)]
 
     await asyncio.gather(*(one(number) for number in range(PEOPLE)))
+
+
+async def test_what_goes_on_after_a_restart_is_followed(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, web_port=1)
+    await add_account(settings, "ada")
+    engine = ScriptedEngine()
+    engine.gate.clear()
+    async with (
+        running(settings, engine) as app,
+        served(settings, app.dispatcher) as address,
+        visit(address, "ada") as ada,
+    ):
+        await ada.draw("a snail")
+        await engine.begun.wait()
+    again = ScriptedEngine()
+    again.gate.clear()
+    async with (
+        running(settings, again) as app,
+        served(settings, app.dispatcher) as address,
+        visit(address, "ada") as ada,
+    ):
+        await ada.sees("progress", "Step 1 of 2")
+        again.gate.set()
+        await ada.until(lambda: len(ada.pictures) == 1)
+        assert ada.views["progress"] == ""
+
+
+@pytest.mark.parametrize(("url", "known"), [("https://easel.example", True), (None, False)])
+async def test_a_proxy_is_believed_where_there_is_one(tmp_path: Path, url: str | None, known: bool) -> None:
+    settings = Settings(home=tmp_path, web_port=1, web_url=url, web_guests=True, web_guest_pictures=1)
+    async with running(settings, ScriptedEngine()) as app, served(settings, app.dispatcher) as address:
+        for number in (1, 2):
+            async with visit(address, headers={"X-Forwarded-For": f"192.0.2.{number}"}) as guest:
+                await guest.draw("a cat")
+                if number == 1 or known:
+                    await guest.sees("pictures", "a cat")
+                else:
+                    await guest.sees("notices", "Guests may ask for 1 picture a day here")
 
 
 async def test_odd_presses_are_answered(address: str) -> None:
