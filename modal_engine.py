@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Self
 
 import modal
+from modal.experimental import stop_fetching_inputs as retire
 
 from bot.clients.modal import MEMORY, Deployed, Mounted, translated
 from bot.settings import Settings, load
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
 
 SETTINGS = load()
 RENTAL = SETTINGS.modal
-ROOT = Path(__file__).parent
-HOME = PurePosixPath("/easel")
+ROOT, HOME = Path(__file__).parent, PurePosixPath("/easel")
 MODELS, PICTURES, STATE = HOME / "models", HOME / "cache", HOME / "state"
 DETOXIFY = PurePosixPath("/opt/detoxify")
 CONSTRAINTS = "/opt/constraints.txt"
@@ -153,7 +153,7 @@ class Generator:
         log_here()
         from engine.deployment.generator import GeneratorService
 
-        self.service = GeneratorService(settings_for_gpu(), RENTAL, weights=Mounted(weights))
+        self.service = GeneratorService(settings_for_gpu(), RENTAL, weights=Mounted(weights), retire=retire.aio)
         self.service.load()
         if RENTAL.gpu_snapshot:
             self.service.move()
@@ -342,9 +342,9 @@ def gradio_app() -> ASGIApp:
 )
 def download(model: str = SETTINGS.model) -> str:
     """Bring a model onto the volume: `modal run modal_engine.py::download --model sd15`."""
-    from engine.deployment import weights as arriving
+    from engine.deployment.weights import download as fetched
 
-    path = arriving.download(model, SETTINGS, lambda *_: None)
+    path = fetched(model, SETTINGS, lambda *_: None)
     Mounted(weights).commit()
     sys.stdout.write(f"{model} is at {path}\n")
     return str(path)

@@ -39,6 +39,8 @@ LOOKS_BETWEEN = 10
 """Looks at what is in flight between two at who holds the database."""
 QUIET_SECONDS = 5.0
 """How long nothing must be in flight: an event is acknowledged before its job is stored."""
+AGAIN_SECONDS = 30.0
+"""How long a chat that can't start waits before it tries again."""
 ATTEND_SECONDS = 600.0
 """How long a call attends before it asks for the next one."""
 
@@ -71,19 +73,25 @@ class Chats:
         self._session: aiohttp.ClientSession | None = None
         """Set while events can be taken."""
         self._discord: DiscordByHTTP | None = None
+        self._tried = 0.0
+        """When it was last started, by the event loop's clock."""
+        self._starting: asyncio.Task[None] | None = None
+        self._over = False
         self._attended = 0
         self._asked: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Bring the database back and take up what an earlier machine left.
 
-        What can't start is logged, and every event answered by 503: a machine that doesn't start is started again.
+        What can't start is logged, and tried again beside events that come later; until then each is answered by 503.
+        A machine that didn't start would be started again, without end.
         """
         try:
             await self._start()
         except (BotError, EngineError) as error:
             log.error("chats not served", reason=error.sentence)  # noqa: TRY400  (it says all)
-            await self.stop()
+            await self._stack.aclose()
+        self._tried = asyncio.get_running_loop().time()
 
     async def _start(self) -> None:
         await self._keeper.restore()
@@ -101,9 +109,19 @@ class Chats:
         self._session = session
 
     async def stop(self) -> None:
-        """Stop, and copy the database a last time; safe to call twice."""
-        self._session = None
+        """Stop for good, and copy the database a last time; safe to call twice."""
+        self._session, self._over = None, True
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.gather(self._starting, return_exceptions=True)
         await self._stack.aclose()
+
+    def _not_now(self) -> Response:
+        """The answer while nothing can be taken; what couldn't start is tried again."""
+        overdue = asyncio.get_running_loop().time() - self._tried >= AGAIN_SECONDS
+        if overdue and not self._over and (self._starting is None or self._starting.done()):
+            self._starting = asyncio.create_task(self.start())
+        return Response(status_code=503)
 
     async def attend(self) -> None:
         """Return once everything that was asked for is done; copies the database whenever jobs have come or gone.
@@ -151,7 +169,7 @@ class Chats:
         if "discord" not in self._settings.modal.serve or body is None:
             return Response(status_code=404 if body is not None else 401)
         if self._session is None or self._discord is None:
-            return Response(status_code=503)
+            return self._not_now()
         status, content = await self._discord.taken(dict(request.headers), body)
         if status == 202:
             self._keep_soon()
@@ -163,7 +181,7 @@ class Chats:
         if not self._settings.slack_http or body is None:
             return Response(status_code=401 if self._settings.slack_http else 404)
         if self._session is None:
-            return Response(status_code=503)
+            return self._not_now()
         headers = [(name, value) for name, value in request.headers.items() if name in PASSED_ON]
         address = f"http://{self._settings.slack_http_host}:{self._settings.slack_http_port}/slack/events"
         try:
@@ -202,13 +220,17 @@ async def _body(request: Request) -> bytes | None:
 
 @asynccontextmanager
 async def _answering(adapter: Adapter, dispatcher: Dispatcher) -> AsyncIterator[None]:
-    """An adapter beside everything else; one that can't go on is logged, and leaves the other one alone."""
+    """An adapter beside everything else; one that can't go on is started again, and leaves the other one alone."""
 
     async def run() -> None:
-        try:
-            await adapter.run(dispatcher)
-        except BotError as error:
-            log.error("chat not served", platform=adapter.name, reason=error.sentence)  # noqa: TRY400  (it says all)
+        while True:
+            try:
+                await adapter.run(dispatcher)
+            except BotError as error:
+                log.error("chat not served", platform=adapter.name, reason=error.sentence)  # noqa: TRY400  (it says all)
+            except Exception:  # the boundary: whatever it was, the next attempt may fare better
+                log.exception("chat not served", platform=adapter.name)
+            await asyncio.sleep(AGAIN_SECONDS)
 
     task = asyncio.create_task(run())
     try:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 
 import structlog
 
 from engine.cache.volume import Volume
-from engine.errors import EngineError
-from engine.orders import INTERNAL_FAULT
+from engine.errors import EngineError, UnreachableError
 
 RETRY_SECONDS = 30.0
 """How long a service that didn't start, or a model that wasn't there, is taken for granted."""
+NOT_READY = "A machine of the GPU service could not start; the operator's log says why."
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("engine.deployment")
 
@@ -38,12 +39,17 @@ class Fault:
             self._keep(error)
         except Exception:  # the boundary: a container that doesn't start is started again, for ever and for money
             log.exception("service not ready")
-            self._keep(EngineError(INTERNAL_FAULT))
+            self._keep(UnreachableError(NOT_READY))
 
     @property
     def is_none(self) -> bool:
         """Whether nothing is wrong."""
         return self._error is None
+
+    @property
+    def is_of_the_machine(self) -> bool:
+        """Whether there is one that nobody foresaw, so that another machine may do better."""
+        return isinstance(self._error, UnreachableError)
 
     @property
     def is_old(self) -> bool:
@@ -55,9 +61,9 @@ class Fault:
         self._error = None
 
     def check(self) -> None:
-        """Raise what was kept."""
+        """Raise what was kept; a copy, for what is raised often grows by its traceback each time."""
         if self._error is not None:
-            raise self._error
+            raise copy(self._error)
 
     def _keep(self, error: EngineError) -> None:
         self._error, self._since = error, self._monotonic()

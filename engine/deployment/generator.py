@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ from engine.batcher import Batcher
 from engine.cache.volume import Volume
 from engine.deployment.answers import answers
 from engine.deployment.fault import Fault, reloaded
-from engine.errors import EngineError, MemoryExhaustedError
+from engine.errors import EngineError, MemoryExhaustedError, UnreachableError
 from engine.models.registry import ModelSource, resolve
 from engine.orders import INTERNAL_FAULT
 from engine.pipelines.base import Drawing, Pipeline, Previews, Report
@@ -28,6 +28,7 @@ from engine.types import ResolvedRequest
 
 FRUGAL = "\0frugal"
 """Behind a model's name: the same model with as little as possible on the GPU. It is in memory instead of the other."""
+GPU_FAILED = "The GPU failed while the picture was drawn; another one is tried."
 LEAST_MEMORY = {"offload": True, "attention_slice": 1}
 """Only the network that works is on the GPU, and attention is computed a head at a time."""
 
@@ -41,6 +42,7 @@ class GeneratorService:
         settings: of the engine; `device` says where to draw once there is a GPU.
         rental: how GPUs are paid for.
         weights: the volume that the models lie on, if they do.
+        retire: asks for another machine in the place of this one, once its calls have ended.
         make: builds pipelines.
         monotonic: a clock.
     """
@@ -51,12 +53,14 @@ class GeneratorService:
         rental: RentalSettings,
         *,
         weights: Volume | None = None,
+        retire: Callable[[], Awaitable[None]] | None = None,
         make: MakePipeline | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._rental = rental
         self._weights = weights
+        self._retire = retire or _stay
         self._make = make or _pipeline
         self._monotonic = monotonic
         self._ready: ResidentPipeline | None = None
@@ -132,6 +136,12 @@ class GeneratorService:
             while (step := await news.get()) is not None:
                 yield wire.value(step)
             drawings = await drawing
+        except RuntimeError as error:
+            if not _is_gpu_failure(error):
+                raise
+            log.exception("the GPU failed")
+            await self._retire()
+            raise UnreachableError(GPU_FAILED) from error
         finally:
             stop.set()
             drawing.cancel()
@@ -149,6 +159,8 @@ class GeneratorService:
         async with self._starting:
             if self._fault.is_old:
                 await asyncio.to_thread(self._start_again)
+                if self._fault.is_of_the_machine:
+                    await self._retire()
         self._fault.check()
         if self._batcher is None:
             raise EngineError(INTERNAL_FAULT)
@@ -206,6 +218,17 @@ def _pipeline(source: ModelSource, settings: EngineSettings) -> Pipeline:
     from engine.pipelines.factory import make
 
     return make(source, settings)
+
+
+async def _stay() -> None:
+    """A machine that nobody replaces."""
+
+
+def _is_gpu_failure(error: RuntimeError) -> bool:
+    """Whether the driver gave up: whatever this process asks of the GPU from now on will fail, too."""
+    import torch
+
+    return isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error)
 
 
 def _device_name(settings: EngineSettings) -> str:

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from starlette.testclient import TestClient
 
 from bot.serverless import chats
+from bot.serverless import page as serverless_page
 from bot.serverless.chats import Chats
 from bot.serverless.keeper import Keeper
 from bot.serverless.page import page
@@ -291,21 +292,48 @@ class Nowhere:
         raise OSError("no volume")
 
 
-async def test_a_chat_that_can_t_start_answers_so_and_doesn_t_crash(tmp_path: Path) -> None:
-    """Modal starts what crashed again, without end."""
-    settings = {"modal": {"serve": ("discord",)}, "discord_token": SecretStr("x")}
-    async with machine(tmp_path, "one", ScriptedEngine(), **settings) as one:
+async def test_a_chat_that_can_t_start_answers_so_until_it_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Modal would start what crashed again, without end."""
+    discord = FakeDiscord()
+    copy = tmp_path / "volume" / "easel.db"
+    copy.parent.mkdir()
+    copy.write_bytes(b"torn")
+    async with discord.serving(), machine(tmp_path, "one", ScriptedEngine(), **for_discord(discord)) as one:
         body = b'{"type": 1}'
         assert (await one.post("/discord/interactions", signed(body), body)).status_code == 503
         assert await health(one) == "ok"
+        copy.unlink()
+        assert [one.chats._starting] == [None], "not at once"
+        monkeypatch.setattr(chats, "AGAIN_SECONDS", 0.0)
+        assert (await one.post("/discord/interactions", signed(body), body)).status_code == 503
+        assert one.chats._starting is not None
+        await one.chats._starting
+        assert (await one.post("/discord/interactions", signed(body + b" "), body + b" ")).status_code == 200
 
 
-def test_a_page_that_can_t_start_answers_so_and_doesn_t_crash(tmp_path: Path) -> None:
+async def test_a_chat_that_was_refused_once_tries_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chats, "AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(chats, "READY_SECONDS", 0.1)
+    discord = FakeDiscord()
+    async with discord.serving():
+        discord.faults.append(("users/@me", 401))
+        async with machine(tmp_path, "one", ScriptedEngine(), **for_discord(discord)) as one:
+            assert one.chats._discord is not None
+            await asyncio.wait_for(one.chats._discord.ready.wait(), 20)
+
+
+def test_a_page_that_can_t_start_answers_so_until_it_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serverless_page, "AGAIN_SECONDS", 0.0)
     settings = Settings(home=tmp_path / "home")
     (tmp_path / "volume").mkdir()
-    (tmp_path / "volume" / "easel.db").write_bytes(b"torn")
+    copy = tmp_path / "volume" / "easel.db"
+    copy.write_bytes(b"torn")
     with TestClient(page(settings, Keeper(settings.database, tmp_path / "volume", Nowhere()))) as client:
         assert client.get("/").status_code == 503
+        copy.unlink()
+        while client.get("/sign-in").status_code == 503:
+            pass
+        assert client.get("/sign-in").status_code == 200
 
 
 async def health(machine: Machine) -> str:

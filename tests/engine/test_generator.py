@@ -11,10 +11,7 @@ import pytest
 from engine import wire
 from engine.deployment import fault
 from engine.deployment.generator import GeneratorService
-from engine.errors import (
-    MemoryExhaustedError,
-    WeightsError,
-)
+from engine.errors import EngineError, MemoryExhaustedError, UnreachableError, WeightsError
 from engine.models.registry import ModelSource
 from engine.pipelines.base import Drawing
 from engine.pipelines.remote import NEWS, Drawn, Step, unpacked
@@ -72,6 +69,62 @@ async def test_a_gpu_container_that_didn_t_start_tries_again_after_a_while(tmp_p
     assert all(isinstance(news[-1], Drawn) for news in drawn)
     assert arriving.loads == 1
     await service.close()
+
+
+async def test_a_gpu_that_failed_is_replaced_and_its_picture_drawn_elsewhere(tmp_path: Path) -> None:
+    """All that follows on it would fail as well, and fast, so that it would be given most of the calls."""
+    pipeline, retired = ScriptedPipeline(), []
+
+    async def retire() -> None:
+        retired.append(True)
+
+    service = GeneratorService(EngineSettings(home=tmp_path), RENTAL, make=pipeline, retire=retire)
+    service.load()
+    service.wake()
+    pipeline.fault = ZeroDivisionError("a fault of ours")
+    with pytest.raises(EngineError, match="fault of its own"):
+        await draw_on_gpu(service)
+    assert retired == []
+    pipeline.fault = RuntimeError("CUDA error: an illegal memory access was encountered")
+    with pytest.raises(UnreachableError, match="GPU failed"):
+        await draw_on_gpu(service)
+    assert retired == [True]
+    await service.close()
+
+
+async def test_a_machine_that_fails_to_start_twice_is_replaced(tmp_path: Path) -> None:
+    retired, clock = [], Clock()
+
+    async def retire() -> None:
+        retired.append(True)
+
+    def broken(*_: object) -> ScriptedPipeline:
+        raise OSError("the driver is gone")
+
+    service = GeneratorService(EngineSettings(home=tmp_path), RENTAL, make=broken, retire=retire, monotonic=clock)
+    service.load()
+    service.wake()
+    with pytest.raises(UnreachableError, match="could not start"):
+        await draw_on_gpu(service)
+    assert retired == []
+    clock.time += fault.RETRY_SECONDS
+    with pytest.raises(UnreachableError, match="could not start"):
+        await draw_on_gpu(service)
+    assert retired == [True]
+    await service.close()
+
+
+def test_a_fault_that_is_told_often_doesn_t_grow() -> None:
+    def break_down() -> None:
+        raise WeightsError("They are torn.")
+
+    kept = fault.Fault(Clock())
+    with kept.kept():
+        break_down()
+    for _ in range(3):
+        with pytest.raises(WeightsError, match="torn") as caught:
+            kept.check()
+        assert len(caught.traceback) == 2
 
 
 class Cramped(ScriptedPipeline):
