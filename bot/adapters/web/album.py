@@ -67,7 +67,7 @@ def _holds(job: JobRow, wanted: str) -> bool:
 def _row(job: JobRow, locale: str) -> str:
     state = say(f"state.{job.state}", locale)
     head = (
-        f'<header><h3 class="ez-prompt">{html.esc(messages.shorten(job.asked[0].prompt, 160))}{_others(job)}</h3>'
+        f'<header><h2 class="ez-prompt">{html.esc(messages.shorten(job.asked[0].prompt, 160))}{_others(job)}</h2>'
         f'<p class="ez-left"><span class="ez-state ez-state-{job.state}">{html.esc(state)}</span> '
         f"{html.esc(moment(job.created))} · {html.esc(job.id)}</p></header>"
     )

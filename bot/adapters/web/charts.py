@@ -79,7 +79,7 @@ def nothing(title: str, text: str) -> str:
 
 
 def _panel(title: str, body: str, legend: str) -> str:
-    return f'<section class="ez-card ez-panel"><header><h3>{esc(title)}</h3>{legend}</header>{body}</section>'
+    return f'<section class="ez-card ez-panel"><header><h2>{esc(title)}</h2>{legend}</header>{body}</section>'
 
 
 def _legend(names: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bot import messages
@@ -153,7 +153,9 @@ class Gate:
             return PlainTextResponse("", 404)
         too_many = path == DATA and self._streams[payer] >= STREAMS
         if too_many or (path in COSTS and not self._pace.allows(payer, COSTS[path])):
-            return PlainTextResponse("", 429, {"Retry-After": "10"})
+            # In the words in which Gradio shows it; whatever else it is answered, it takes for a broken line.
+            said = {"detail": messages.say("web.too_fast", visitor.requester.locale)}
+            return JSONResponse(said, 429, {"Retry-After": "10"})
         return None
 
     @contextmanager
@@ -212,8 +214,8 @@ def locale_of(headers: Headers) -> str:
 def _is_same_origin(headers: Headers) -> bool:
     if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         return False
-    origin = headers.get("origin")
-    return origin is None or origin.partition("://")[2] == headers.get("host")
+    origin, host = headers.get("origin"), headers.get("host")
+    return origin is None or (bool(host) and origin.partition("://")[2] == host)
 
 
 def _hostname(host: str) -> str | None:

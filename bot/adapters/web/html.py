@@ -87,7 +87,7 @@ def _job(card: Card, locale: str) -> str:
         else say("web.drawing", locale)
     )
     return (
-        f'<section class="ez-card ez-job" data-job="{esc(card.job)}"><header><h3>{esc(head)}</h3>{cancel}</header>'
+        f'<section class="ez-card ez-job" data-job="{esc(card.job)}"><header><h2>{esc(head)}</h2>{cancel}</header>'
         f"{waiting}{bar}{pictures}</section>"
     )
 
@@ -145,7 +145,7 @@ def refused(end: Refusal | Failure, locale: str) -> str:
         if end.appealable and end.job is not None:
             appeal = _appeal(end.job, 1 if end.index is None else end.index + 1, locale)
     about = f' data-job="{esc(end.job or "")}" data-number="{"" if end.index is None else end.index + 1}"'
-    said = f"<h3>{esc(title)}</h3><p>{esc(end.text)}</p>"
+    said = f"<h2>{esc(title)}</h2><p>{esc(end.text)}</p>"
     return f'<div class="ez-card ez-refused" role="alert"{about}>{said}{appeal}</div>'
 
 

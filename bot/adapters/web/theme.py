@@ -49,6 +49,8 @@ def theme() -> Base:
         checkbox_background_color_selected="var(--ez-accent)",
         checkbox_background_color_selected_dark="var(--ez-accent)",
         input_border_width="1px",
+        input_placeholder_color="var(--ez-soft)",
+        input_placeholder_color_dark="var(--ez-soft)",
         input_border_color_focus="#0f766e",
         input_border_color_focus_dark="#2dd4bf",
         button_primary_background_fill="#0f766e",
