@@ -1,6 +1,6 @@
-"""Takes the web page's pictures for the documentation: `.venv/bin/python -m scripts.screenshots`.
+"""Takes all of the web page's pictures for the documentation anew: `.venv/bin/python -m scripts.screenshots`.
 
-With the bundled model, in a Chromium, at 1280 and at 375 pixels, light and dark.
+With the bundled model as it is at the time, in a Chromium, at 1280 and at 375 pixels, light and dark; a minute or two.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ async def _take(browser: Browser, address: str) -> None:
     page = await _page(browser, address)
     await page.fill("#prompt textarea", "a tropical fish")
     await page.click("#draw")
-    await page.wait_for_selector(".ez-job progress[value]")
+    await page.mouse.move(0, 0)
+    await page.wait_for_function("document.querySelector('.ez-working img')?.naturalWidth > 0")
     await page.screenshot(path=IMAGES / "web.png")
     await page.wait_for_function("document.querySelectorAll('.ez-job').length === 0")
     await page.get_by_role("tab", name="Moderation").click()
