@@ -44,7 +44,7 @@ class RentalSettings(BaseModel):
     )
     gpu_containers: Annotated[int, Field(ge=1, le=100)] = Field(default=4, description="GPU containers at most.")
     gpu_requests: Annotated[int, Field(ge=1, le=16)] = Field(
-        default=4, description="Requests that one GPU container draws at once, step by step."
+        default=4, description="Pictures that one GPU container draws at once, step by step."
     )
     gpu_containers_kept: Annotated[int, Field(ge=0, le=100)] = Field(
         default=0, description="GPU containers that stay up unused; 0 scales to zero."
