@@ -287,7 +287,8 @@ class Engine(CacheDesk):
         if missing_letters:
             note = Note(code=NoteCode.MARK_FALLBACK, detail=missing_letters)
             drawing = replace(drawing, notes=(*drawing.notes, note))
-        await self._store(run, plan, "finished", data)
+        if run.order.keep:
+            await self._store(run, plan, "finished", data)
         await self._deliver(run, plan, data, cached, drawing)
 
     async def _store(self, run: Run, plan: Plan, tier: Tier, data: bytes) -> None:

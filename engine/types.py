@@ -103,6 +103,8 @@ class Order(Value):
     """The person named no seed, so a cached picture with another seed will do if they haven't had it yet."""
     hits_only: bool = False
     """The month's budget is spent: what the cache doesn't hold is not drawn."""
+    keep: bool = True
+    """Whether finished files go into the cache; a mark that is only being tried need not push out anybody's picture."""
 
 
 class ModelInfo(Value):

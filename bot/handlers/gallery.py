@@ -106,6 +106,7 @@ class Gallery:
             scope=self._place.scope,
             owner=self._requester.key,
             hits_only=True,
+            keep=False,
         )
         async with aclosing(self._context.client.generate(order)) as events:
             return next(iter([event async for event in events if isinstance(event, Image)]), None)

@@ -72,6 +72,7 @@ async def test_another_mark_is_taken_from_the_cache_alone(app: App, engine: Scri
     order = engine.orders[-1]
     (request,) = order.requests
     assert order.hits_only
+    assert not order.keep
     assert (request.watermark_text, request.watermark_margin, request.watermark_position) == ("Ada", 40, None)
     assert (request.seed, request.steps, request.prompt) == (7, 3, "a red apple")
     assert order.scope == "web:local"

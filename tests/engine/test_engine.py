@@ -64,6 +64,17 @@ async def test_the_tiers_answer_before_the_pipeline(open_engine: Open, pipeline:
     assert pipeline.batches == [(7,)]
 
 
+async def test_a_mark_that_is_only_tried_is_not_kept(open_engine: Open, pipeline: ScriptedPipeline) -> None:
+    async with open_engine() as engine:
+        await picture(engine, order(request()))
+        before = (await engine.cache_stats("x:a")).entries
+        tried = order(request(watermark_position=Position.TOP_LEFT)).model_copy(update={"keep": False})
+        first, second = await picture(engine, tried), await picture(engine, tried)
+        assert (first.cached, second.cached) == (Cached.UNMARKED, Cached.UNMARKED)
+        assert (await engine.cache_stats("x:a")).entries == before
+    assert pipeline.batches == [(7,)]
+
+
 async def test_force_draws_anew(open_engine: Open, pipeline: ScriptedPipeline) -> None:
     async with open_engine() as engine:
         await picture(engine, order(request()))
