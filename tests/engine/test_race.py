@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +10,12 @@ import pytest
 
 from engine import wire
 from engine.errors import UnreachableError
-from engine.models.registry import ModelSource
-from engine.pipelines.base import Pipeline
+from engine.models.registry import ModelSource, resolve
+from engine.pipelines.base import Drawing, OnStep, Pipeline
 from engine.pipelines.remote import Drawn, Step
 from engine.race import ENTRIES, ColdStart, first_picture, race, table, until_idle
 from engine.settings import EngineSettings
+from engine.types import ResolvedRequest
 from tests.engine.scripted_pipeline import ScriptedPipeline
 
 
@@ -29,8 +30,8 @@ class Runner(ScriptedPipeline):
     def load(self) -> None:
         self.clock.time += 10
 
-    def draw(self, requests: object, on_step: object) -> list[object]:  # type: ignore[override]
-        (request,) = requests  # type: ignore[misc]
+    def draw(self, requests: Sequence[ResolvedRequest], on_step: OnStep) -> list[Drawing]:
+        (request,) = requests
         self.clock.drawn.append((self.source.kind, request.steps, request.width))
         slow = 2.0 if self.source.kind == "diffusers" else 1.0
         self.clock.time += slow * request.steps / 10 + (5.0 if len(self.clock.drawn) <= len(ENTRIES) else 0.0)
@@ -65,8 +66,8 @@ def test_all_take_turns_and_are_set_against_the_stock_pipeline(tmp_path: Path) -
 def test_a_model_that_diffusers_alone_draws_races_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from engine import race as racing
 
-    clock, found = Clock(), racing.resolve
-    monkeypatch.setattr(racing, "resolve", lambda *of: replace(found(*of), kind="diffusers"))
+    clock = Clock()
+    monkeypatch.setattr(racing, "resolve", lambda *of: replace(resolve(*of), kind="diffusers"))
     rows = race(EngineSettings(home=tmp_path), lambda source, _: Runner(clock, source), monotonic=clock)
     assert [row.name for row in rows] == ["diffusers, 50 steps", "diffusers, 20 steps"]
 
