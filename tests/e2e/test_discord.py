@@ -12,7 +12,7 @@ import pytest
 
 from engine.credentials import Credentials
 from engine.types import CredentialState
-from tests.e2e.conftest import TIMEOUT, Installation
+from tests.e2e.conftest import LONG, TIMEOUT, Installation
 from tests.fakes.discord import FakeDiscord
 from tests.fakes.discord_gateway import TOKEN
 from tests.fakes.discord_person import Person
@@ -61,7 +61,7 @@ async def test_a_killed_serve_finishes_its_jobs_and_knows_its_buttons(
     installation, ada = install(), Person(discord)
     async with discord.serving():
         async with serving(installation, discord):
-            await ada.imagine("a red apple", seed="7", steps=40)
+            await ada.imagine("a red apple", seed="7", steps=LONG)
             await discord.until(lambda: any("step" in text for text in discord.log))
         assert discord.pictures == []
         async with serving(installation, discord) as process:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.e2e.conftest import Installation
+from tests.e2e.conftest import LONG, Installation
 
 
 def test_a_job_is_delivered_once_after_sigkill(install: Callable[[], Installation]) -> None:
@@ -12,7 +12,7 @@ def test_a_job_is_delivered_once_after_sigkill(install: Callable[[], Installatio
     with installation.start("chat", "--save", "pictures") as first:
         assert first.stdin is not None
         assert first.stdout is not None
-        first.stdin.write("/imagine a red apple --seed 7 --steps 40\n")
+        first.stdin.write(f"/imagine a red apple --seed 7 --steps {LONG}\n")
         first.stdin.flush()
         for line in first.stdout:
             if "step" in line:

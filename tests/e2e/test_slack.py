@@ -13,7 +13,7 @@ import pytest
 
 from bot.adapters.slack.manifest import EVENTS_PATH
 from tests.contract.slack import SlackHarness, free_port, listening
-from tests.e2e.conftest import TIMEOUT, Installation
+from tests.e2e.conftest import LONG, TIMEOUT, Installation
 from tests.fakes.slack import SECRET
 from tests.fakes.slack_api import APP_TOKEN, BOT_TOKEN, Fault
 
@@ -64,12 +64,12 @@ async def test_a_killed_serve_finishes_its_jobs_once_after_the_next_start(
     person.slack.faults["files.getUploadURLExternal"].append(Fault(until=asyncio.Event()))
     async with person.slack.serving() as api:
         async with serving(installation, person, api):
-            await person.slash("imagine", "a red apple --seed 7 --steps 40", event="same")
+            await person.slash("imagine", f"a red apple --seed 7 --steps {LONG}", event="same")
             await person.until("step")
         assert person.pictures() == []
         person.slack.faults.clear()
         async with serving(installation, person, api) as process:
-            await person.slash("imagine", "a red apple --seed 7 --steps 40", event="same")
+            await person.slash("imagine", f"a red apple --seed 7 --steps {LONG}", event="same")
             await until_delivered(person)
             process.send_signal(signal.SIGTERM)
             assert await asyncio.to_thread(process.wait, TIMEOUT) == 0
