@@ -6,6 +6,7 @@ Compiling from that takes seconds and runs in a thread.
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import json
 import os
@@ -42,6 +43,10 @@ NICENESS = 5
 CONVERSION_TIMEOUT = 1800.0
 """Seconds."""
 EXAMPLE_SIDE = 8
+COMPILING = threading.Lock()
+"""Held in OpenVINO's own code. A thread that comes back from there after Python has ended would abort the process, so
+Python waits for it, and no thread goes there any more."""
+atexit.register(COMPILING.acquire)
 
 
 def available() -> bool:
@@ -133,7 +138,8 @@ class OpenVINOForge:
         if not (folder / "done.json").is_file():
             convert_apart(self._origin, folder)
         self._room -= (folder / f"{name}.bin").stat().st_size
-        graph = self._fixed(folder / f"{name}.xml", shapes) if self._room >= 0 else None
+        with COMPILING:
+            graph = self._fixed(folder / f"{name}.xml", shapes) if self._room >= 0 else None
         with self._change:
             self._graphs[name, shapes] = graph
         seconds = round(time.perf_counter() - started, 1)

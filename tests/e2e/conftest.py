@@ -15,8 +15,8 @@ ROOT = Path(__file__).parent.parent.parent
 TIMEOUT = 100.0
 """Seconds after which a process has hung."""
 LONG = 100
-"""Steps of a picture that is to be killed while it is drawn. The first one that is shown may be a second late, and forty
-are drawn in less on a fast machine."""
+"""Steps of a picture that is to be killed while it is drawn. The first one shown may be a second late, and forty are
+drawn in less on a fast machine."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -59,6 +59,8 @@ class Container:
     server: Server | None = None
     lost: bool = False
     """It is gone, or is to go."""
+    up: bool = False
+    """It has asked for a call."""
     cancelled: list[str] = field(default_factory=list)
     """Inputs that it is still to be told of."""
 
@@ -124,3 +126,27 @@ async def answered(call: Call) -> Page:
     start = next(message for message in found if message["type"] == "http.response.start")
     headers = [(key.decode(), value.decode()) for key, value in start["headers"]]
     return Page(start["status"], headers, b"".join(message.get("body", b"") for message in found))
+
+
+def metadata_of(definition: Any) -> Any:
+    """What a caller is told of a function."""
+    name = definition.function_name.partition(".")[0].lower().replace("_", "-")
+    metadata = api_pb2.FunctionHandleMetadata(
+        function_name=definition.function_name,
+        function_type=definition.function_type,
+        supported_input_formats=definition.supported_input_formats,
+        supported_output_formats=definition.supported_output_formats,
+        web_url=f"https://easel--{name}.modal.run" if definition.webhook_config.type else "",
+    )
+    for method_name, method in definition.method_definitions.items():
+        metadata.method_handle_metadata[method_name].CopyFrom(
+            api_pb2.FunctionHandleMetadata(
+                function_name=method.function_name,
+                function_type=method.function_type,
+                is_method=True,
+                use_method_name=method_name,
+                supported_input_formats=method.supported_input_formats,
+                supported_output_formats=method.supported_output_formats,
+            )
+        )
+    return metadata

@@ -23,7 +23,7 @@ from typing import Any
 from grpclib.server import Server, Stream
 from modal_proto import api_pb2
 
-from tests.fakes.modal_calls import Call, Container, Page, answered, request_body, request_input
+from tests.fakes.modal_calls import Call, Container, Page, answered, metadata_of, request_body, request_input
 from tests.fakes.modal_control import FakeModal
 
 TERMINATED = api_pb2.GenericResult(status=api_pb2.GenericResult.GENERIC_STATUS_TERMINATED)
@@ -60,6 +60,8 @@ class FakeCloud(FakeModal):
         self.containers: list[Container] = []
         self.crashes: list[str] = []
         """Tracebacks of containers that could not start."""
+        self.together = False
+        """Whether no call is handed out until all of a function's containers are up."""
         self._call_numbers = count(1)
         self._waiting: defaultdict[str, list[Call]] = defaultdict(list)
         self._news = asyncio.Condition()
@@ -139,32 +141,9 @@ class FakeCloud(FakeModal):
                 return ranked[0].function if ranked else request.function
         raise LookupError(function)
 
-    def _metadata(self, function: str) -> Any:
-        definition = self._definition(function)
-        name = definition.function_name.partition(".")[0].lower().replace("_", "-")
-        metadata = api_pb2.FunctionHandleMetadata(
-            function_name=definition.function_name,
-            function_type=definition.function_type,
-            supported_input_formats=definition.supported_input_formats,
-            supported_output_formats=definition.supported_output_formats,
-            web_url=f"https://easel--{name}.modal.run" if definition.webhook_config.type else "",
-        )
-        for method_name, method in definition.method_definitions.items():
-            metadata.method_handle_metadata[method_name].CopyFrom(
-                api_pb2.FunctionHandleMetadata(
-                    function_name=method.function_name,
-                    function_type=method.function_type,
-                    is_method=True,
-                    use_method_name=method_name,
-                    supported_input_formats=method.supported_input_formats,
-                    supported_output_formats=method.supported_output_formats,
-                )
-            )
-        return metadata
-
     async def _function_get(self, request: Any, reply: Any, _: Container | None) -> Any:
         reply.function_id = self._published.function_ids[request.object_tag]
-        reply.handle_metadata.CopyFrom(self._metadata(reply.function_id))
+        reply.handle_metadata.CopyFrom(metadata_of(self._definition(reply.function_id)))
         reply.function.ranked_functions.add(rank=0).function.CopyFrom(self._definition(reply.function_id))
         return reply
 
@@ -213,8 +192,16 @@ class FakeCloud(FakeModal):
         """None where the container is to end."""
         waiting = self._waiting[function]
         async with self._news:
-            await self._news.wait_for(lambda: waiting or (container is not None and container.lost))
+            if container is not None:
+                container.up = True
+                self._news.notify_all()
+            await self._news.wait_for(lambda: self._due(function) or (container is not None and container.lost))
             return waiting.pop(0) if container is None or not container.lost else None
+
+    def _due(self, function: str) -> bool:
+        """Whether there is a call to hand out."""
+        there = [each for each in self.containers if each.function == function and not each.lost]
+        return bool(self._waiting[function]) and (not self.together or all(each.up for each in there))
 
     async def _put_data(self, request: Any, reply: Any, _: Container | None) -> Any:
         call = self._call(request.function_call_id)
@@ -350,7 +337,7 @@ class FakeCloud(FakeModal):
         publish = self._published
         layout = api_pb2.AppLayout(function_ids=publish.function_ids, class_ids=publish.class_ids)
         for id_ in publish.function_ids.values():
-            layout.objects.add(object_id=id_).function_handle_metadata.CopyFrom(self._metadata(id_))
+            layout.objects.add(object_id=id_).function_handle_metadata.CopyFrom(metadata_of(self._definition(id_)))
         for id_ in publish.class_ids.values():
             layout.objects.add(object_id=id_).class_handle_metadata.CopyFrom(api_pb2.ClassHandleMetadata())
         for dependency in self._definition(function).object_dependencies:

@@ -114,7 +114,7 @@ def test_a_negative_prompt_leads_away(draw: Draw) -> None:
 
 def test_a_better_solver_comes_closer_to_many_steps(draw: Draw) -> None:
     error = dict.fromkeys((Sampler.DPMPP_2M, Sampler.DDIM), 0.0)
-    for prompt in ("a red apple", "house", "crown"):
+    for prompt in ("a red apple", "house"):
         settled = draw(prompt, sampler=Sampler.DDIM, steps=100, guidance=2.0)
         for sampler in error:
             error[sampler] += distance(draw(prompt, sampler=sampler, steps=20, guidance=2.0), settled)

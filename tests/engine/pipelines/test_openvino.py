@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from tests.engine.pipelines.conftest import Sibling, ask, ignore_steps, psnr
 from tests.engine.sd.siblings import relative_error
 
 pytestmark = pytest.mark.skipif(not openvino.available(), reason="needs the extra openvino")
+ROOT = Path(__file__).parents[3]
 PATIENCE = 300.0
 EQUAL = 1e-5
 
@@ -90,6 +93,23 @@ def test_the_decoder(forge: OpenVINOForge, parts: Components) -> None:
     latents = torch.randn(1, 4, 8, 6)
     (ours,) = compiled(forge, "decoder", (latents,))(latents)
     assert relative_error(ours, parts.vae.decode_scaled(latents)) < EQUAL
+
+
+def test_a_process_that_ends_while_it_compiles_ends_in_order(origin: Origin) -> None:
+    code = f"""
+        from pathlib import Path
+        from torch import Size
+        from engine.pipelines.openvino import COMPILING, OpenVINOForge, Origin
+
+        origin = Origin(path=Path({str(origin.path)!r}), tokenizer=None, kept_in=Path({str(origin.kept_in)!r}))
+        OpenVINOForge(origin, threads=1, half=False).ready("decoder", (Size((1, 4, 8, 8)),))
+        while not COMPILING.locked():
+            pass
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_answers_are_not_written_over_by_the_next_call(forge: OpenVINOForge) -> None:

@@ -20,17 +20,18 @@ ATTACKS = (
 )
 
 
-@pytest.mark.parametrize("prompt", ATTACKS)
-async def test_nothing_in_a_prompt_is_run(studio: Studio, prompt: str) -> None:
+async def test_nothing_in_a_prompt_is_run(studio: Studio) -> None:
     async with studio.visit("ada") as page:
         studio.complaints.clear()
-        await page.fill("#prompt textarea", f"{prompt} --seed 1")
-        await page.click("#draw")
-        figure = page.locator(".ez-figure").first
-        await expect(figure.locator(".ez-prompt")).to_have_text(prompt)
-        await expect(figure.get_by_role("img")).to_have_attribute("alt", f"Generated picture: {prompt}")
+        for prompt in ATTACKS:
+            await page.fill("#prompt textarea", f"{prompt} --seed 1 --steps 2")
+            await page.click("#draw")
+            figure = page.locator(".ez-figure").first
+            await expect(figure.locator(".ez-prompt")).to_have_text(prompt)
+            await expect(figure.get_by_role("img")).to_have_attribute("alt", f"Generated picture: {prompt}")
         await tab(page, "History")
-        await expect(page.locator(".ez-entry").first.locator(".ez-prompt")).to_have_text(prompt)
+        for entry, prompt in enumerate(reversed(ATTACKS)):
+            await expect(page.locator(".ez-entry").nth(entry).locator(".ez-prompt")).to_have_text(prompt)
         await expect(page).to_have_title("Easel")
         assert studio.complaints == []
 
