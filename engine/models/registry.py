@@ -117,7 +117,7 @@ def _emoji() -> ModelSource:
         max_side=512,
         square_only=True,
         steps=20,
-        guidance=3.5,
+        guidance=2.5,
         installed=installed,
     )
     return ModelSource(info=info, path=EMOJI_FOLDER, kind="native", native_only=True)

@@ -16,7 +16,7 @@ KEYS = {"ratio", "ours_s", "peer_s", "max_abs_diff", "relative_l2", "tflop", "pe
 
 
 def terms(work: Path, *more: str) -> duel.Terms:
-    options = ["--model", "emoji", "--backend", "eager", "--device", "cpu", "--size", "128", "--guidance", "3.5"]
+    options = ["--model", "emoji", "--backend", "eager", "--device", "cpu", "--size", "128", "--guidance", "2.5"]
     return engine.read(engine.parse([*options, "--steps", "3", "--repeats", "2", "--work", str(work), *more]))
 
 

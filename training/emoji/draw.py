@@ -33,7 +33,7 @@ PROMPTS = (
     "crown",
 )
 STEPS = 20
-GUIDANCE = 4.0
+GUIDANCE = 2.5
 SAMPLER = "dpmpp_2m"
 
 
@@ -64,12 +64,13 @@ def draw(
 
 
 def main() -> None:
-    """Entry point: write the sheet, one row per prompt."""
+    """Entry point: write the sheet."""
     options = parser(__doc__)
     options.add_argument("--model", type=Path, default=TARGET, help="a diffusers folder")
     options.add_argument("--output", type=Path, default=Path("emoji.png"))
     options.add_argument("--prompts", nargs="*", default=list(PROMPTS))
     options.add_argument("--seeds", type=int, default=4, help="pictures per prompt, seeds 0, 1, ...")
+    options.add_argument("--across", type=int, default=1, help="prompts in a row; they divide into it without rest")
     options.add_argument("--steps", type=int, default=STEPS)
     options.add_argument("--guidance", type=float, default=GUIDANCE)
     options.add_argument("--threads", type=int, default=2)
@@ -80,7 +81,7 @@ def main() -> None:
     seeds = list(range(arguments.seeds)) * len(arguments.prompts)
     model = load(arguments.model)
     pictures = draw(model, prompts, seeds, steps=arguments.steps, guidance=arguments.guidance)
-    save_grid(pictures, arguments.seeds, arguments.output)
+    save_grid(pictures, arguments.seeds * arguments.across, arguments.output)
     log.info("%d pictures in %s", len(pictures), arguments.output)
 
 
