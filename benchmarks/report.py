@@ -62,13 +62,19 @@ MATCHES = (
         bar=1.1,
     ),
     Match(
-        name="bundled model, a picture",
+        name="bundled model, best backend, a picture",
+        peer="diffusers' pipeline",
+        arguments=f"{PICTURE} --steps 20 --repeats 15",
+        bar=2.0,
+    ),
+    Match(
+        name="bundled model, eager, a picture",
         peer="diffusers' pipeline",
         arguments=f"{PICTURE} --steps 20 --backend eager --repeats 15",
         bar=2.0,
     ),
     Match(
-        name="bundled model, `fast`, a picture of 50 steps",
+        name="bundled model, eager, `fast`, a picture of 50 steps",
         peer="diffusers' pipeline",
         arguments=f"{PICTURE} --steps 50 --quality fast --backend eager --repeats 9",
         bar=4.0,

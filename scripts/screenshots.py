@@ -61,7 +61,7 @@ async def _draw(browser: Browser, address: str) -> None:
 
 async def _take(browser: Browser, address: str) -> None:
     page = await _page(browser, address)
-    await page.fill("#prompt textarea", "a tropical fish")
+    await page.fill("#prompt textarea", "a tropical fish --steps 100")  # so that its preview is seen
     await page.click("#draw")
     await page.mouse.move(0, 0)
     await page.wait_for_function("document.querySelector('.ez-working img')?.naturalWidth > 0")

@@ -77,7 +77,7 @@ def test_the_weights_are_half_precision_and_small_enough_for_a_repository() -> N
 def test_a_red_apple_is_red_on_white(draw: Draw) -> None:
     for seed in (7, 8):
         picture = draw("a red apple", seed=seed)
-        corners = [picture[rows, columns].mean() for rows in CORNER for columns in CORNER]
+        corners = [picture[rows, columns].min() for rows in CORNER for columns in CORNER]
         assert min(corners) > 0.9
         red, green, blue = ink(picture).mean(axis=0)
         assert red > 1.5 * max(green, blue)
@@ -113,12 +113,12 @@ def test_a_negative_prompt_leads_away(draw: Draw) -> None:
 
 
 def test_a_better_solver_comes_closer_to_many_steps(draw: Draw) -> None:
-    error = dict.fromkeys((Sampler.DPMPP_2M, Sampler.DDIM), 0.0)
+    error = dict.fromkeys((Sampler.DPMPP_2M_KARRAS, Sampler.DDIM), 0.0)
     for prompt in ("a red apple", "house"):
         settled = draw(prompt, sampler=Sampler.DDIM, steps=100, guidance=2.0)
         for sampler in error:
             error[sampler] += distance(draw(prompt, sampler=sampler, steps=20, guidance=2.0), settled)
-    assert error[Sampler.DPMPP_2M] < error[Sampler.DDIM]
+    assert error[Sampler.DPMPP_2M_KARRAS] < error[Sampler.DDIM]
 
 
 def test_an_unknown_word_draws_something_like_an_emoji(draw: Draw) -> None:
