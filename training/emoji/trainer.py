@@ -179,8 +179,15 @@ class Trainer:
 
     def run(self, loss: Loss) -> None:
         """Train until the plan ends or a signal arrives; save every few minutes and at the end."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._stop)
+        before = {number: signal.signal(number, self._stop) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            self._run(loss)
+            self.save()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _run(self, loss: Loss) -> None:
         saved, reported, average = time.monotonic(), time.monotonic(), Average()
         while not self.finished():
             if self.cores is not None:
@@ -194,7 +201,6 @@ class Trainer:
             if time.monotonic() - saved > self.plan.checkpoint_seconds:
                 self.save()
                 saved = time.monotonic()
-        self.save()
 
     def report(self, average: "Average", seconds: float) -> None:
         """One line to the log and to the curve, ``<name>.jsonl`` beside the checkpoint."""
