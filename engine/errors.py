@@ -31,10 +31,6 @@ class EngineError(Exception):
         super().__init__(sentence)
         self.sentence = sentence
 
-    def __reduce__(self) -> tuple[type[EngineError], tuple[str]]:
-        """Errors cross process borders on Modal."""
-        return type(self), (self.sentence,)
-
 
 class InputError(EngineError):
     """What was asked for can't be drawn."""

@@ -105,11 +105,6 @@ def test_functions_are_short() -> None:
     assert long == {}
 
 
-def test_nobody_mocks() -> None:
-    users = [name for name, tree in parsed(*EVERYTHING) if {"unittest.mock", "mock"} & set(imports(tree))]
-    assert users == []
-
-
 def test_the_product_neither_prints_nor_evaluates() -> None:
     faults = [
         f"{name}:{node.lineno}"

@@ -144,7 +144,7 @@ class EaselClient(discord.AutoShardedClient):
         """The boundary to discord.py, which lets a fault of ours end without a word to the person."""
         try:
             await work
-        except Exception:
+        except Exception:  # what is acknowledged is answered by others; here is only what comes before that
             if self.is_closed():
                 return  # with the bot stopping, there is nobody to answer through
             incident = new_incident()

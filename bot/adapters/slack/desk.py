@@ -170,7 +170,7 @@ class Desk:
             return await self._invocation(asked, workspace, surface)
         except BotError as error:
             return Failure(job=None, index=None, text=told(error, surface.locale))
-        except Exception:
+        except Exception:  # Slack has had its acknowledgement, so the person must hear of it in another way
             log.exception("fault of the adapter")
             return Failure(job=None, index=None, text=messages.say("failure.platform", surface.locale))
 
@@ -227,7 +227,7 @@ class Desk:
                 await self._published(workspace, user)
         except DeliveryError as error:
             log.warning("app home not shown", reason=error.sentence)
-        except Exception:
+        except Exception:  # a task of its own, in which nobody else would hear of it
             log.exception("fault of the adapter")
 
     async def _published(self, workspace: Workspace, user: str) -> None:

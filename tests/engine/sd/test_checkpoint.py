@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 import shutil
 import sys
 import types
@@ -373,8 +372,3 @@ def test_folders_are_loaded_strictly(folder: Path) -> None:
     (folder / "unet" / "config.json").write_text(json.dumps(config))
     with pytest.raises(WeightsError, match="don't fit: the file has unknown"):
         load(folder)
-
-
-def test_the_error_survives_a_process_border() -> None:
-    error = pickle.loads(pickle.dumps(WeightsError("One sentence.")))  # noqa: S301  (made a word ago)
-    assert error.sentence == "One sentence."
