@@ -3,10 +3,15 @@
 from random import Random
 
 from training.emoji.captions import EMPTY_SHARE, article, caption, caption_or_empty, glyph, phrase, plural
-from training.emoji.data import Emoji, bare, words
+from training.emoji.data import Emoji, bare, own_tags, words
 
 APPLE = Emoji(
-    hexcode="1F34E", label="red apple", names=("apple",), tags=("apple", "fruit", "red", "ripe"), colour="red"
+    hexcode="1F34E",
+    label="red apple",
+    names=("apple",),
+    tags=("apple", "fruit", "red", "ripe"),
+    colour="red",
+    own=("apple", "ripe"),
 )
 PLAIN = Emoji(hexcode="2764-FE0F", label="red heart", names=(), tags=(), colour=None)
 
@@ -20,6 +25,29 @@ def test_every_kind_of_caption_is_drawn() -> None:
 
 def test_an_emoji_without_tags_and_names_has_captions() -> None:
     assert all(caption(PLAIN, Random(seed)) for seed in range(500))
+
+
+def test_a_word_alone_means_one_of_those_that_share_it() -> None:
+    alone = {text for text in (caption(APPLE, Random(seed)) for seed in range(4_000)) if " " not in text}
+    assert {"apple", "ripe"} <= alone
+    assert not {"fruit", "red"} & alone
+
+
+def described(label: str, *tags: str, names: tuple[str, ...] = ()) -> Emoji:
+    return Emoji(hexcode="1", label=label, names=names, tags=tags, colour=None)
+
+
+def test_the_nearest_owns_a_shared_word() -> None:
+    drawn = [
+        described("christmas tree", "tree", "winter"),
+        described("palm tree", "tree", "beach"),
+        described("beach", "sand"),
+        described("night in winter", "winter"),
+        described("snow", "winter"),
+        described("automobile", "car", names=("car",)),
+        described("police car", "car"),
+    ]
+    assert own_tags(drawn) == [("tree",), (), ("sand",), ("winter",), (), ("car",), ()]
 
 
 def test_a_tenth_is_empty() -> None:

@@ -20,7 +20,7 @@ TEMPLATES = (
 )
 ARTICLES = ("a", "an", "the")
 KINDS = ("label", "name", "label and tags", "tags", "colour", "shortened", "glyph")
-WEIGHTS = (36, 14, 20, 14, 7, 6, 3)
+WEIGHTS = (32, 28, 16, 10, 6, 5, 3)
 
 
 def article(text: str) -> str:
@@ -68,6 +68,11 @@ def some_tags(emoji: Emoji, most: int, random: Random) -> list[str]:
     return random.sample(tags, random.randint(1, min(most, len(tags))))
 
 
+def meant(tags: list[str], emoji: Emoji) -> bool:
+    """Whether these tags mean this emoji: several do, one alone does only if no other emoji owns it."""
+    return len(tags) > 1 or tags[0] in emoji.own
+
+
 def shortened(label: str, random: Random) -> str:
     """The label without one of its words, if it has three or more."""
     parts = label.replace(":", "").split(" ")
@@ -87,14 +92,14 @@ def caption(emoji: Emoji, random: Random) -> str:
     label = phrase(emoji.label, random)
     if kind == "glyph":
         return glyph(emoji)
-    if kind == "name" and emoji.names:
-        return decorate(random.choice(emoji.names), random)
+    if kind == "name" and (names := emoji.names + emoji.own):
+        return decorate(random.choice(names), random)
     if kind == "label and tags":
         return ", ".join([decorate(label, random), *some_tags(emoji, 4, random)])
-    if kind == "tags":
-        return random.choice((" ", ", ")).join(some_tags(emoji, 4, random))
+    if kind == "tags" and meant(tags := some_tags(emoji, 4, random), emoji):
+        return random.choice((" ", ", ")).join(tags)
     if kind == "colour" and emoji.colour:
-        noun = random.choice((label, *some_tags(emoji, 1, random)))
+        noun = random.choice((label, *emoji.own))
         return decorate(noun if emoji.colour in noun else f"{emoji.colour} {noun}", random)
     return decorate(shortened(label, random) if kind == "shortened" else label, random)
 

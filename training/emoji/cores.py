@@ -1,4 +1,4 @@
-"""Fit the number of threads to what other programs leave free.
+"""Fit the work to the processor: its number format, and the threads that other programs leave free.
 
 A low-priority loop of parallel regions waits at each barrier for its slowest thread. When somebody else needs a core,
 one thread less is faster than a thread that hardly gets to run. Linux only (``/proc/stat``).
@@ -11,6 +11,19 @@ from pathlib import Path
 import torch
 
 STAT = Path("/proc/stat")
+BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")
+"""Names of the instruction sets that multiply bfloat16, in ``torch.cpu.get_capabilities`` (x86, x86, ARM)."""
+
+
+def half_precision() -> torch.dtype:
+    """bfloat16 where the processor multiplies it, else float32: emulated, a step took a hundred times as long."""
+    known = torch.cpu.get_capabilities()
+    return torch.bfloat16 if any(known.get(name, False) for name in BFLOAT16) else torch.float32
+
+
+def mixed_precision() -> torch.autocast:
+    """Autocast to ``half_precision``, if that is one."""
+    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=half_precision() is torch.bfloat16)
 
 
 class Cores:

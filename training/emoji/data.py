@@ -11,8 +11,8 @@ import logging
 import re
 import subprocess
 import tarfile
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -54,13 +54,17 @@ SHORTCODES = ("cldr", "emojibase", "github", "iamcal", "joypixels")
 
 @dataclass(frozen=True, kw_only=True)
 class Emoji:
-    """One picture's words: the CLDR label, the other names that people type, and the search tags."""
+    """One picture's words: the CLDR label, the other names that people type, and the search tags.
+
+    ``own`` are those of the tags that mean this picture when they stand alone.
+    """
 
     hexcode: str
     label: str
     names: tuple[str, ...]
     tags: tuple[str, ...]
     colour: str | None
+    own: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,11 +188,29 @@ def describe(entry: dict[str, object], picture: Pixels) -> Emoji:
     )
 
 
+def own_tags(emoji: Sequence[Emoji]) -> list[tuple[str, ...]]:
+    """Which of its tags each picture owns: of several that share a word, one is meant by the word alone.
+
+    ``tree`` is a tag of five; drawn for all of them alike, it would teach a mixture of fir and palm. It belongs to the
+    one whose label it is, else to one with it as a name, else as the label's last word; of these to the shortest label,
+    of these to the first.
+    """
+    owners: dict[str, tuple[int, int, int]] = {}
+    for number, item in enumerate(emoji):
+        *before, last = item.label.split(" ")
+        for word in {item.label, *item.names, *item.tags}:
+            nearness = (word == item.label, word in item.names, word == last, True).index(True)
+            claim = (nearness, len(before), number)
+            owners[word] = min(owners.get(word, claim), claim)
+    return [tuple(tag for tag in item.tags if owners[tag][-1] == number) for number, item in enumerate(emoji)]
+
+
 def select(entries: list[dict[str, object]], art: dict[str, Pixels]) -> tuple[Dataset, Pixels]:
     """The classes (one per entry, no skin tones), and the skin-tone pictures as extra autoencoder data."""
     chosen = [entry for entry in entries if bare(str(entry["hexcode"])) in art]
     images = [art[bare(str(entry["hexcode"]))] for entry in chosen]
-    emoji = tuple(describe(entry, image) for entry, image in zip(chosen, images, strict=True))
+    described = [describe(entry, image) for entry, image in zip(chosen, images, strict=True)]
+    emoji = tuple(replace(item, own=own) for item, own in zip(described, own_tags(described), strict=True))
     used = {bare(item.hexcode) for item in emoji}
     extra = [image for code, image in sorted(art.items()) if code not in used]
     return Dataset(images=np.stack(images), emoji=emoji), np.stack(extra)
@@ -210,7 +232,8 @@ def prepare(run_dir: Path, size: int = SIZE) -> Dataset:
 def load_emoji(run_dir: Path) -> tuple[Emoji, ...]:
     """The prepared entries, in the order of the pictures."""
     listing = json.loads((run_dir / "data" / "emoji.json").read_text(encoding="utf-8"))
-    return tuple(Emoji(**{**item, "names": tuple(item["names"]), "tags": tuple(item["tags"])}) for item in listing)
+    lists = ("names", "tags", "own")
+    return tuple(Emoji(**{**item, **{name: tuple(item[name]) for name in lists}}) for item in listing)
 
 
 def load_images(run_dir: Path, name: str = "images") -> Pixels:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from engine.sd.vae import AutoencoderKL
-from training.emoji.cores import Cores
+from training.emoji.cores import Cores, mixed_precision
 from training.emoji.data import load_images
 from training.emoji.models import vae_config
 from training.emoji.trainer import Plan, Trainer, command, read_checkpoint
@@ -51,7 +51,7 @@ def autoencoder_loss(model: AutoencoderKL, images: Tensor, plan: Plan, generator
     """Loss of one batch drawn from uint8 [N, H, W, 3]."""
     chosen = torch.randint(len(images), (plan.batch,), generator=generator)
     target = to_unit(images[chosen])
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with mixed_precision():
         mean, log_variance = (x.float() for x in model.encode(target))
         noise = torch.randn(mean.shape, generator=generator)
         output = model.decode(mean + noise * (0.5 * log_variance).exp())

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.sd.vae import AutoencoderKL
-from training.emoji.cores import Cores
+from training.emoji.cores import Cores, mixed_precision
 from training.emoji.data import load_images
 from training.emoji.latents import DECODER_CHECKPOINT, load_latents, load_vae
 from training.emoji.train_autoencoder import reconstruction_loss, to_unit
@@ -46,7 +46,7 @@ def train(run_dir: Path, plan: Plan) -> None:
     def loss(generator: torch.Generator) -> Tensor:
         chosen = torch.randint(len(images), (plan.batch,), generator=generator)
         noise = torch.randn(latents[chosen].shape, generator=generator)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with mixed_precision():
             output = model((latents[chosen] + LATENT_NOISE * noise) / factor)
         return reconstruction_loss(output.float(), to_unit(images[chosen]))
 

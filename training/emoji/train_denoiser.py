@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from engine.sd.schedule import NoiseSchedule
-from training.emoji.cores import Cores
+from training.emoji.cores import Cores, mixed_precision
 from training.emoji.examples import Examples, load_examples
 from training.emoji.guide import Guide
 from training.emoji.models import Painter, load_tokenizer, schedule_config
@@ -58,7 +58,7 @@ def velocity_loss(model: Painter, task: Task, generator: torch.Generator) -> Ten
     alpha_bar = task.alphas[timesteps][:, None, None, None]
     signal, sigma = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
     guide = Guide(model.unet)
-    with guide, torch.autocast("cpu", dtype=torch.bfloat16):
+    with guide, mixed_precision():
         velocity = model.unet(signal * latents + sigma * noise, timesteps, model.text_encoder(ids))
     error = (velocity.float() - (signal * noise - sigma * latents)).square()
     weighted: Tensor = (error * loss_weight(alpha_bar)).mean()

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from engine.sd.attention import AttentionSettings
 from engine.sd.clip import CLIPTextModel
 from engine.sd.config import TextConfig
-from training.emoji.cores import Cores
+from training.emoji.cores import Cores, mixed_precision
 from training.emoji.examples import load_examples
 from training.emoji.models import text_config
 from training.emoji.trainer import Plan, Trainer, command, read_checkpoint
@@ -46,7 +46,7 @@ class Reader(nn.Module):
 
 def reading_loss(model: Reader, ids: Tensor, chosen: Tensor, latents: Tensor) -> Tensor:
     """Squared error of the latents, and cross-entropy of picking the right row `chosen` of all latents [N, D]."""
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with mixed_precision():
         predicted = model(ids).float().flatten(1)
     distances = torch.cdist(predicted, latents).square() / latents.shape[1] ** 0.5
     return F.mse_loss(predicted, latents[chosen]) + CHOICE_WEIGHT * F.cross_entropy(-distances, chosen)
