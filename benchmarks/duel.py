@@ -20,6 +20,7 @@ from engine.bench import Loop, Shape, interleave, rung, spread
 from engine.models.registry import EMOJI, resolve
 from engine.pipelines.base import Look
 from engine.pipelines.compiling import make_forge
+from engine.pipelines.diffusers import SCHEDULERS
 from engine.pipelines.native import NativePipeline
 from engine.pipelines.openvino import Origin
 from engine.pipelines.optimisations import PRESETS, SkipInitialisation, optimise
@@ -54,6 +55,8 @@ class Terms:
     peer_steps: int | None = None
     """Where they differ from ours."""
     guidance: float = 7.5
+    sampler: Sampler = Sampler.DPMPP_2M
+    """Of whole pictures."""
     quality: Quality = Quality.EXACT
     """Of ours, where whole pictures are drawn."""
     repeats: int = 5
@@ -153,7 +156,7 @@ def whole(terms: Terms) -> Duel:
         terms,
         lambda: ours(next(own)),
         lambda: theirs(next(other)),
-        tflop=rung("", shape_of(terms, load(terms.folder)), PRESETS[terms.quality], "dpmpp_2m").tflop,
+        tflop=rung("", shape_of(terms, load(terms.folder)), PRESETS[terms.quality], terms.sampler).tflop,
         ready=ready,
     )
 
@@ -248,7 +251,7 @@ def _request(terms: Terms, prompt: str) -> ResolvedRequest:
         steps=terms.steps,
         guidance=terms.guidance,
         seed=SEED,
-        sampler=Sampler.DPMPP_2M,
+        sampler=terms.sampler,
         quality=terms.quality,
     )
 
@@ -256,8 +259,8 @@ def _request(terms: Terms, prompt: str) -> ResolvedRequest:
 def _their_picture(pipe: Any, terms: Terms) -> Callable[[str], Tensor]:  # noqa: ANN401
     import diffusers
 
-    config = pipe.scheduler.config
-    pipe.scheduler = diffusers.DPMSolverMultistepScheduler.from_config(config, lower_order_final=True)
+    name, options = SCHEDULERS[terms.sampler]
+    pipe.scheduler = getattr(diffusers, name).from_config(pipe.scheduler.config, **options)
     factor = pipe.vae_scale_factor
     shape = pipe.unet.config.in_channels, terms.side // factor, terms.side // factor
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(SEED))[None].to(terms.device, pipe.unet.dtype)

@@ -22,10 +22,11 @@ from rich.table import Table
 
 from benchmarks import duel, exact, ladder, machine, peers
 from benchmarks.random_model import WIDTHS, random_model
-from engine.models.registry import EMOJI, EMOJI_FOLDER
+from engine.models.registry import EMOJI, EMOJI_FOLDER, resolve
 from engine.settings import EngineSettings
-from engine.types import Quality
+from engine.types import Quality, Sampler
 
+GUIDANCE = 7.5
 LABELS = {
     "ratio": "their median over ours",
     "ours_s": "ours, seconds",
@@ -76,7 +77,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=256, help="side of the picture in pixels")
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--peer-steps", type=int, help="where they differ from ours")
-    parser.add_argument("--guidance", type=float, default=7.5)
+    parser.add_argument("--guidance", type=float, help="the model's, or 7.5")
     parser.add_argument("--quality", choices=[*Quality], default="exact", help="of ours, with --whole")
     parser.add_argument("--backend", choices=("auto", "eager"), default="auto", help="of ours; auto compiles")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
@@ -99,6 +100,8 @@ def read(options: argparse.Namespace) -> duel.Terms:
         threads=options.threads,
         compile="off" if options.backend == "eager" else "auto",
     )
+    info = resolve(EMOJI, settings).info if options.model == EMOJI else None
+    guidance = info.guidance if info else GUIDANCE
     return duel.Terms(
         folder=_folder(options),
         settings=settings,
@@ -107,7 +110,8 @@ def read(options: argparse.Namespace) -> duel.Terms:
         side=options.size,
         steps=options.steps,
         peer_steps=options.peer_steps,
-        guidance=options.guidance,
+        guidance=guidance if options.guidance is None else options.guidance,
+        sampler=info.sampler if info else Sampler.DPMPP_2M,
         quality=Quality(options.quality),
         repeats=options.repeats,
         clock=time.process_time if options.cpu_time else time.perf_counter,

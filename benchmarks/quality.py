@@ -28,7 +28,7 @@ from engine.pipelines.native import NativePipeline
 from engine.pipelines.optimisations import int8_weights, preset_for, steps_and_sampler
 from engine.sd.checkpoint import Placement, load
 from engine.settings import EngineSettings
-from engine.types import Quality, ResolvedRequest, Sampler
+from engine.types import Quality, ResolvedRequest
 
 PROMPTS = """
 red apple|pizza|rocket|dog face|red heart|house|blue car|tree|guitar|crown|penguin|soccer ball|cat face|banana|bicycle|
@@ -134,7 +134,7 @@ def _request(way: Way, prompt: str) -> ResolvedRequest:
         steps=way.steps,
         guidance=info.guidance,
         seed=SEED,
-        sampler=Sampler.DPMPP_2M,
+        sampler=info.sampler,
         quality=way.quality,
     )
 

@@ -40,7 +40,7 @@ class Match:
 
 
 LOOP = "--model sd15 --size 256 --steps 4"
-PICTURE = "--model emoji --whole --guidance 2.5"
+PICTURE = "--model emoji --whole"
 MATCHES = (
     Match(name="SD 1.5, best backend", peer="diffusers", arguments=LOOP, bar=1.7),
     Match(

@@ -12,7 +12,7 @@ from engine.errors import UnknownModelError
 from engine.models.manifest import Manifest, fingerprint
 from engine.models.recipes import KNOWN_MODELS, KnownModel, Recipe
 from engine.settings import EngineSettings
-from engine.types import SIZE_STEP, ModelInfo
+from engine.types import SIZE_STEP, ModelInfo, Sampler
 
 EMOJI = "emoji"
 DETOXIFY_NAME = "detoxify"
@@ -118,6 +118,7 @@ def _emoji() -> ModelSource:
         square_only=True,
         steps=20,
         guidance=2.5,
+        sampler=Sampler.DPMPP_2M_KARRAS,
         installed=installed,
     )
     return ModelSource(info=info, path=EMOJI_FOLDER, kind="native", native_only=True)

@@ -35,11 +35,11 @@ from engine.types import ResolvedRequest, Sampler, Variation
 
 SCHEDULERS: Mapping[Sampler, tuple[str, Mapping[str, Any]]] = {
     Sampler.DDIM: ("DDIMScheduler", {}),
-    Sampler.EULER: ("EulerDiscreteScheduler", {}),
+    Sampler.EULER: ("EulerDiscreteScheduler", {"use_karras_sigmas": False}),
     Sampler.EULER_ANCESTRAL: ("EulerAncestralDiscreteScheduler", {}),
     Sampler.DPMPP_2M: ("DPMSolverMultistepScheduler", {"use_karras_sigmas": False}),
     Sampler.DPMPP_2M_KARRAS: ("DPMSolverMultistepScheduler", {"use_karras_sigmas": True}),
-    Sampler.HEUN: ("HeunDiscreteScheduler", {}),
+    Sampler.HEUN: ("HeunDiscreteScheduler", {"use_karras_sigmas": False}),
     Sampler.LCM: ("LCMScheduler", {}),
 }
 """Our samplers by the names and options that diffusers knows them under."""

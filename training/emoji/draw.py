@@ -34,7 +34,7 @@ PROMPTS = (
 )
 STEPS = 20
 GUIDANCE = 2.5
-SAMPLER = "dpmpp_2m"
+SAMPLER = "dpmpp_2m_karras"
 
 
 def draw(

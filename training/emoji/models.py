@@ -61,6 +61,7 @@ SCHEDULER_CONFIG: Config = {
     "algorithm_type": "dpmsolver++",
     "solver_order": 2,
     "solver_type": "midpoint",
+    "use_karras_sigmas": True,
     "steps_offset": 1,
 }
 
