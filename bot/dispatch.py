@@ -22,7 +22,7 @@ from bot.handlers.gallery import Gallery
 from bot.handlers.home import Home
 from bot.handlers.pictures import form
 from bot.handlers.table import COMMANDS
-from bot.jobs import Jobs, Recovered
+from bot.jobs import Arrivals, Jobs, Recovered
 from bot.moderation import Moderation
 from bot.quota import Quota
 from bot.settings import Settings
@@ -75,6 +75,11 @@ class Dispatcher:
         stops the watching, not the job.
         """
         return self._guarded(self._answer(invocation), invocation.command, invocation.requester.locale)
+
+    @property
+    def arrivals(self) -> Arrivals:
+        """Where an adapter keeps a command safe while it acknowledges it."""
+        return self._jobs.arrivals
 
     async def recovered(self, platform: str) -> tuple[tuple[Recovered, AsyncGenerator[Update, None]], ...]:
         """The jobs of this platform that an earlier process left unfinished, and the rest of their updates.

@@ -19,7 +19,7 @@ from bot import messages
 from bot.chat import Delivery, Queued, Update, Working
 from bot.dispatch import Dispatcher
 from bot.errors import DeliveryError
-from bot.jobs import Recovered
+from bot.jobs import Arrivals, Recovered
 
 log = structlog.get_logger("bot.adapters")
 
@@ -154,6 +154,21 @@ def _on_platform() -> Iterator[None]:
     except Exception as error:
         log.exception("fault of an adapter")
         raise DeliveryError(messages.say("failure.platform")) from error
+
+
+async def settled(
+    updates: AsyncGenerator[Update, None], arrivals: Arrivals, platform: str, event: str
+) -> AsyncGenerator[Update, None]:
+    """The same updates; the command is let go of once it has been answered or, first of all queued, is a job."""
+    pending = True
+    async with aclosing(updates):
+        async for update in updates:
+            yield update
+            if pending and not isinstance(update, Queued):
+                await arrivals.settle(platform, event)
+            pending = False
+    if pending:
+        await arrivals.settle(platform, event)
 
 
 class _Rhythm:

@@ -17,7 +17,7 @@ from bot.jobs.board import Live
 from bot.jobs.ids import nonce
 from bot.jobs.pace import Course, Pace
 from bot.store import Store
-from bot.store.rows import JobRow, PictureRow, PictureState, part_of
+from bot.store.rows import JobRow, JobState, PictureRow, PictureState, part_of
 from engine.errors import EngineError, GenerationCancelled
 from engine.types import Cached, Cancelled, Cost, Event, Failed, Image, Layer, Order, Progress, Refused, ResolvedRequest
 
@@ -302,3 +302,8 @@ def _failure(row: JobRow, picture: PictureRow) -> Failure:
 def stopped(row: JobRow) -> Stopped:
     """The last word on a cancelled job."""
     return Stopped(job=row.id, text=messages.say("stopped.job", row.requester.locale, job=row.id))
+
+
+def last_words(row: JobRow) -> tuple[Refusal | Failure | Stopped, ...]:
+    """What is to be said of a job that is not in flight."""
+    return (*endings(row), *((stopped(row),) if row.state is JobState.CANCELLED else ()))

@@ -1,4 +1,4 @@
-"""What becomes of the jobs of a process that is gone."""
+"""What becomes of the jobs and commands of a process that is gone."""
 
 from __future__ import annotations
 
@@ -24,6 +24,13 @@ class Heir:
         for gone in await self._gone():
             rows += await self._store.recovery.adopt(platform, gone, self._runner.id, now=self._clock.now())
         return tuple(rows)
+
+    async def inherit(self, platform: str) -> tuple[str, ...]:
+        """Make a platform's commands this runner's that gone ones had acknowledged and not settled; returns them."""
+        asked: list[str] = []
+        for gone in await self._gone():
+            asked += await self._store.arrivals.adopt(platform, gone, self._runner.id)
+        return tuple(asked)
 
     async def abandon(self, platform: str) -> tuple[str, ...]:
         """Cancel a platform's jobs of gone runners and count them back; returns their ids."""

@@ -16,8 +16,9 @@ from bot.chat import Delivery, Invocation, Place, Requester, Role, Update
 from bot.clients.base import EngineClient
 from bot.clock import Clock, SystemClock, utc_day
 from bot.errors import DeliveryError, LimitError, NotAllowedError, NotFoundError
+from bot.jobs.arrivals import Arrivals
 from bot.jobs.board import Live
-from bot.jobs.drawing import Studio, endings, stopped
+from bot.jobs.drawing import Studio, last_words, stopped
 from bot.jobs.heir import Heir
 from bot.jobs.ids import canonical, new_job_id
 from bot.jobs.pace import Pace
@@ -30,7 +31,7 @@ from bot.quota import NO_LIMITS, Limits, Quota
 from bot.settings import Settings
 from bot.store import Store
 from bot.store.figures import Overview
-from bot.store.rows import Figures, Forgotten, JobRow, JobState
+from bot.store.rows import Figures, Forgotten, JobRow
 from engine.errors import EngineError
 from engine.types import ImageRequest, ResolvedRequest, Value
 
@@ -96,6 +97,7 @@ class Jobs:
         self._pruned = ""
         """The day on which old jobs were last pruned."""
         self._heir = Heir(store, self._runner, self._clock)
+        self.arrivals = Arrivals(store, self._runner, self._heir, self._clock)
         self._whole: set[asyncio.Task[Any]] = set()
 
     @property
@@ -126,6 +128,7 @@ class Jobs:
         if self._whole:
             await asyncio.wait(self._whole, timeout=1.0)
         await self._workshop.stop()
+        await self.arrivals.written()
         try:
             back = await self._store.recovery.release(self._runner.id, now=self._clock.now())
             log.info("stopped", put_back=len(back))
@@ -200,8 +203,8 @@ class Jobs:
         """
         live = self._workshop.live(canonical(job)) or await self._revive(canonical(job))
         if live is None:
-            for update in _last_words(await self._existing(job)):
-                yield update
+            for word in last_words(await self._existing(job)):
+                yield word
             return
         try:
             async with aclosing(live.updates()) as updates:
@@ -392,8 +395,3 @@ class Jobs:
         self._whole.add(task)
         task.add_done_callback(self._whole.discard)
         return await asyncio.shield(task)
-
-
-def _last_words(row: JobRow) -> tuple[Update, ...]:
-    """What is to be said of a job that is not in flight here."""
-    return (*endings(row), *((stopped(row),) if row.state is JobState.CANCELLED else ()))

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from bot.store.appeals import AppealTable
+from bot.store.arrivals import ArrivalTable
 from bot.store.communities import CommunityTable
 from bot.store.costs import CostTable
 from bot.store.database import Database
@@ -27,6 +28,7 @@ class Store:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.jobs = JobTable(database)
+        self.arrivals = ArrivalTable(database)
         self.deliveries = DeliveryTable(database)
         self.recovery = RecoveryTable(database)
         self.people = PeopleTable(database)

@@ -36,6 +36,9 @@ class JobTable:
             if first is not None:
                 return await _existing(transaction, first["id"]), True
             judge(await _figures(transaction, job))
+            await transaction.run(
+                "DELETE FROM arrivals WHERE platform = ? AND event = ?", job.place.platform, job.event
+            )
             stored = await _insert(transaction, job, new_id)
             await _charge(transaction, job, len(job.requests))
             await set_state(transaction, stored, JobState.QUEUED, now=job.created)

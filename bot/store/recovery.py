@@ -19,9 +19,11 @@ class RecoveryTable:
         self._database = database
 
     async def runners(self) -> tuple[str, ...]:
-        """Every runner with jobs in flight, alive or not."""
+        """Every runner with jobs in flight or commands that have not become any, alive or not."""
         async with self._database.snapshot() as transaction:
-            rows = await transaction.run(f"SELECT DISTINCT runner FROM jobs WHERE state IN ({_STATES})")  # noqa: S608
+            rows = await transaction.run(
+                f"SELECT runner FROM jobs WHERE state IN ({_STATES}) UNION SELECT runner FROM arrivals"  # noqa: S608
+            )
             return tuple(row["runner"] for row in rows)
 
     async def in_flight(self, runner: str) -> frozenset[str]:

@@ -78,6 +78,24 @@ async def test_a_killed_serve_finishes_its_jobs_once_after_the_next_start(
     assert person.slack.trespasses == []
 
 
+async def test_a_command_outlives_a_process_that_is_killed_right_after_acknowledging_it(
+    install: Callable[[], Installation], person: SlackHarness
+) -> None:
+    """Slack doesn't send again what was acknowledged: the next process must know of it."""
+    installation = install()
+    # Nothing can be stored of its job before it is known who asks.
+    person.slack.faults["users.info"].append(Fault(until=asyncio.Event()))
+    async with person.slack.serving() as api:
+        async with serving(installation, person, api):
+            envelope = await person.slash("imagine", "a red apple --seed 7 --steps 2")
+            await person.slack.until(lambda: envelope in person.slack.acked and person.slack.waiting["users.info"] == 1)
+        person.slack.faults.clear()
+        async with serving(installation, person, api):
+            await until_delivered(person)
+    assert len(person.pictures()) == 1
+    assert person.slack.trespasses == []
+
+
 async def test_a_serve_that_is_killed_while_it_uploads_sends_its_picture_once(
     install: Callable[[], Installation], person: SlackHarness
 ) -> None:

@@ -73,6 +73,8 @@ class FakeDiscord:
         """What interactions say of it."""
         self.hang = False
         """Whether files are taken, but their sender never hears of it."""
+        self.held = ""
+        """A part of `METHOD path` whose requests are not even looked at."""
         self.hanging = asyncio.Event()
         self.news = asyncio.Event()
         self.gateway = Gateway()
@@ -126,6 +128,7 @@ class FakeDiscord:
 
     async def _upload(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
+        await self._hold(f"GET /files/{name}")
         if name not in self.uploads:
             raise web.HTTPNotFound
         return web.Response(body=self.uploads[name])
@@ -151,6 +154,7 @@ class FakeDiscord:
     async def _request(self, request: web.Request) -> web.Response:
         path = request.match_info["path"]
         self.requests.append(f"{request.method} {path}")
+        await self._hold(f"{request.method} {path}")
         try:
             body, files = await self._body(request, path)
             check_token(path, request.headers.get("Authorization"))
@@ -170,6 +174,11 @@ class FakeDiscord:
             self.news.set()
         limits = {"X-RateLimit-Limit": "50", "X-RateLimit-Remaining": "49", "X-RateLimit-Reset-After": "1"}
         return web.Response(status=204) if answer is None else plain_json(answer, 200, limits)
+
+    async def _hold(self, asked: str) -> None:
+        if self.held and self.held in asked:
+            self.hanging.set()
+            await asyncio.Event().wait()
 
     async def _body(self, request: web.Request, path: str) -> tuple[Any, list[tuple[str, bytes]]]:
         """The JSON body and the files, judged by the document and by the rule that nobody is ever mentioned."""

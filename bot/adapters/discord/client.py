@@ -14,10 +14,11 @@ from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
 from bot import messages
-from bot.adapters.base import Answers
+from bot.adapters.base import Answers, settled
 from bot.adapters.discord import address, buttons, commands, forms, gallery, incoming
 from bot.adapters.discord.acks import BROKEN, Ack, acknowledge, insisting, too_late
 from bot.adapters.discord.address import Address
+from bot.adapters.discord.arrival import Arrival, was_acknowledged
 from bot.adapters.discord.incoming import Asked
 from bot.adapters.discord.surface import DiscordSurface, Means
 from bot.adapters.discord.uploads import Uploads
@@ -65,14 +66,14 @@ class EaselClient(discord.AutoShardedClient):
             statuses=asyncio.Semaphore(STATUSES),
         )
         self._images = images
-        self._uploads = Uploads()
+        self._uploads = Uploads(self)
         self._registering: asyncio.Task[None] | None = None
         self.add_dynamic_items(*buttons.ITEMS)
 
     async def setup_hook(self) -> None:
         """Between logging in and the first event: go on with unfinished jobs, register the commands beside them."""
         self._registering = asyncio.create_task(self._register())
-        await self._answers.resume(incoming.PLATFORM, self._resumed)
+        await self._resume()
 
     async def close(self) -> None:
         """Leave Discord."""
@@ -245,11 +246,16 @@ class EaselClient(discord.AutoShardedClient):
         return Ack.PRIVATE if hidden or asked.private else Ack.PUBLIC
 
     async def _answer(self, interaction: discord.Interaction, asked: Asked, *, ack: Ack | None = None) -> None:
-        """Acknowledge, then fetch what came with the command, and dispatch it."""
+        """Write the command down and acknowledge it; then fetch what came along, and dispatch it."""
         ack = ack or (Ack.PRIVATE if asked.private else Ack.PUBLIC)
+        arrival = Arrival.of(interaction, asked, ack)
+        event = arrival.invocation.event
+        await self._dispatcher.arrivals.keep(incoming.PLATFORM, event, arrival.model_dump_json())
         where = await self._begun(interaction, ack, direct=asked.command in incoming.DIRECT)
-        if where is not None:
-            self._start(interaction, where, self._updates(interaction, asked, where.model_dump_json()))
+        if where is None:
+            await self._dispatcher.arrivals.settle(incoming.PLATFORM, event)
+        else:
+            self._start(interaction, where, self._updates(arrival, where.model_dump_json()))
 
     async def _refuse(self, interaction: discord.Interaction, sentence: str) -> None:
         """Say that it can't be done, to the person alone."""
@@ -270,21 +276,46 @@ class EaselClient(discord.AutoShardedClient):
     def _start(self, interaction: discord.Interaction, where: Address, updates: AsyncGenerator[Update, None]) -> None:
         self._answers.start(updates, DiscordSurface(self._means, where, interaction.locale.value))
 
-    async def _updates(
-        self, interaction: discord.Interaction, asked: Asked, reply_to: str
-    ) -> AsyncGenerator[Update, None]:
-        invocation = asked.invocation(interaction, reply_to)
+    def _updates(self, arrival: Arrival, reply_to: str) -> AsyncGenerator[Update, None]:
+        """What comes of a command, which is safe until then."""
+        updates = self._dispatched(arrival, reply_to)
+        return settled(updates, self._dispatcher.arrivals, incoming.PLATFORM, arrival.invocation.event)
+
+    async def _dispatched(self, arrival: Arrival, reply_to: str) -> AsyncGenerator[Update, None]:
+        locale = arrival.invocation.requester.locale
         try:
-            files = await self._uploads.read(interaction, invocation.requester.locale)
+            files = await self._uploads.read(arrival.files, locale)
         except BadInputError as error:
             yield Failure(job=None, index=None, input=True, text=error.sentence)
             return
-        async with aclosing(self._dispatcher.handle(invocation.model_copy(update={"attachments": files}))) as updates:
+        invocation = arrival.invocation.model_copy(update={"attachments": files, "reply_to": reply_to})
+        async with aclosing(self._dispatcher.handle(invocation)) as updates:
             async for update in updates:
                 yield update
 
+    # What an earlier process left.
+
+    async def _resume(self) -> None:
+        await self._answers.resume(incoming.PLATFORM, self._resumed)
+        for text in await self._dispatcher.arrivals.left(incoming.PLATFORM):
+            arrival = Arrival.read(text)
+            if arrival is not None:
+                surface = self._surface(arrival.where, arrival.invocation.requester.locale)
+                self._answers.start(self._taken_up(arrival), surface)
+
     def _resumed(self, job: Recovered) -> DiscordSurface:
-        return DiscordSurface(self._means, address.read(job.reply_to), job.requester.locale, resumed=True)
+        return self._surface(address.read(job.reply_to), job.requester.locale)
+
+    def _surface(self, where: Address, locale: str) -> DiscordSurface:
+        return DiscordSurface(self._means, where, locale, resumed=True)
+
+    async def _taken_up(self, arrival: Arrival) -> AsyncGenerator[Update, None]:
+        if not await was_acknowledged(self, arrival.where):
+            await self._dispatcher.arrivals.settle(incoming.PLATFORM, arrival.invocation.event)
+            return
+        async with aclosing(self._updates(arrival, arrival.invocation.reply_to)) as updates:
+            async for update in updates:
+                yield update
 
 
 async def _refusal(sentence: str) -> AsyncGenerator[Update, None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import aiohttp
@@ -21,16 +21,21 @@ AT_ONCE = 8
 class Uploads:
     """Fetches files, a few at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, client: discord.Client) -> None:
+        self._client = client
         self._turn = asyncio.Semaphore(AT_ONCE)
 
-    async def read(self, interaction: discord.Interaction, locale: str) -> tuple[Attachment, ...]:
-        """The files of an interaction.
+    async def read(self, files: Iterable[Mapping[str, Any]], locale: str) -> tuple[Attachment, ...]:
+        """The files that Discord describes so.
 
         Raises:
             BadInputError: one is too large, or Discord does not give it.
         """
-        return tuple([await self._read(file, locale) for file in attached(interaction)])
+        return tuple([await self._read(self._described(file), locale) for file in files])
+
+    def _described(self, file: Any) -> discord.Attachment:  # noqa: ANN401  (JSON)
+        state = self._client._connection  # noqa: SLF001  (discord.py gives attachments of forms to its own forms alone)
+        return discord.Attachment(data=file, state=state)
 
     async def _read(self, file: discord.Attachment, locale: str) -> Attachment:
         if file.size > MAX_ATTACHMENT:
@@ -45,11 +50,3 @@ class Uploads:
             name = messages.quote(file.filename)
             raise BadInputError(messages.say("discord.file_lost", locale, name=name)) from error
         return Attachment(name=file.filename, media_type=file.content_type or "", data=data[:MAX_ATTACHMENT])
-
-
-def attached(interaction: discord.Interaction) -> list[discord.Attachment]:
-    """What Discord says of the files that came with an interaction."""
-    data: Mapping[str, Any] = interaction.data or {}
-    resolved = data.get("resolved", {}).get("attachments", {})
-    state = interaction._state  # noqa: SLF001  (discord.py gives attachments of forms to its own forms alone)
-    return [discord.Attachment(data=file, state=state) for file in resolved.values()]

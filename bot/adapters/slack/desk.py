@@ -9,9 +9,10 @@ from contextlib import aclosing
 from typing import Any
 
 import structlog
+from pydantic import TypeAdapter, ValidationError
 
 from bot import messages
-from bot.adapters.base import Answers
+from bot.adapters.base import Answers, settled
 from bot.adapters.slack import forms, home
 from bot.adapters.slack.address import PLATFORM, Address
 from bot.adapters.slack.incoming import Asked, File, Form
@@ -31,6 +32,9 @@ HOMES_AT_ONCE = 16
 
 ARRIVAL_SECONDS = 2.0
 """How long a process that stops waits for requests that were acknowledged and are not on disk yet."""
+
+ASKED = TypeAdapter(Asked)
+"""Writes down a command, and reads it again."""
 
 log = structlog.get_logger("bot.adapters.slack")
 
@@ -69,19 +73,33 @@ class Desk:
             workspace = await self._workspaces.find(address.team) or self._maker.made("", address.team, "", None)
             surface = self._surface(workspace, address, locale=job.requester.locale)
             self._answers.start(closing(updates, surface), surface)
+        for text in await self._dispatcher.arrivals.left(PLATFORM):
+            try:
+                asked = ASKED.validate_json(text)
+            except ValidationError:
+                log.warning("what an earlier version kept can't be read")
+            else:
+                self._is_new(asked.event)
+                self.take(asked, await self._workspaces.find(asked.team))
+
+    async def keep(self, asked: Asked) -> bool:
+        """Keep it safe before it is acknowledged; False for what Slack sends again, which whoever took it answers."""
+        if not self._is_new(asked.event):
+            return False
+        await self._dispatcher.arrivals.keep(PLATFORM, asked.key, ASKED.dump_json(asked).decode())
+        return True
 
     def take(self, asked: Asked, workspace: Workspace | None) -> None:
-        """Have it answered, beside everything else; what Slack sends again is left to whoever took it first.
+        """Have it answered, beside everything else.
 
         Without a workspace it comes from people of another team, in a channel that is shared with them.
         """
-        if not self._is_new(asked.event):
-            return
         url = ResponseUrl(asked.response_url, self._clock) if asked.response_url else None
         served = workspace or self._maker.made("", asked.team, "", None)
         trigger = asked.trigger if asked.at_home and asked.form is None else None
         surface = self._surface(served, asked.address, url, trigger=trigger)
-        updates = self._arrived(self._updates(asked, workspace, surface))
+        answer = self._updates(asked, workspace, surface)
+        updates = self._arrived(settled(answer, self._dispatcher.arrivals, PLATFORM, asked.key))
         self._answers.start(closing(updates, surface), surface)
 
     def open_home(self, workspace: Workspace, user: str) -> None:

@@ -83,10 +83,15 @@ class Asked:
     at_home: bool = False
     """It was pressed on the App Home, which changes with it."""
 
+    @property
+    def key(self) -> str:
+        """The event's name among those of all workspaces."""
+        return f"{self.team}:{self.event}"
+
     def invocation(self, requester: Requester, address: Address, attachments: tuple[Attachment, ...]) -> Invocation:
         """The same for everything below the adapter."""
         return Invocation(
-            event=f"{self.team}:{self.event}",
+            event=self.key,
             command=self.command,
             requester=requester,
             place=address.place,

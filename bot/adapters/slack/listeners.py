@@ -1,4 +1,7 @@
-"""The events that Easel listens to, by slack_bolt. Each is acknowledged first; its answer is a task of its own."""
+"""The events that Easel listens to, by slack_bolt.
+
+Each is written down, then acknowledged; its answer is a task of its own.
+"""
 
 from __future__ import annotations
 
@@ -99,24 +102,21 @@ class Listeners:
         app.action(re.compile(f"^{buttons.ACTION_ID}_"))(self._button)
 
     async def _command(self, ack: AsyncAck, body: Payload, context: AsyncBoltContext) -> None:
-        await ack()
-        self._desk.take(incoming.slash_command(body, _team(context)), _workspace(context))
+        await self._arrived(incoming.slash_command(body, _team(context)), context, ack)
 
     async def _message(self, body: Payload, context: AsyncBoltContext) -> None:
         workspace = _workspace(context)
         asked = incoming.message(body, _team(context), workspace.bot if workspace else "")
         if asked is not None:
-            self._desk.take(asked, workspace)
+            await self._arrived(asked, context)  # Bolt acknowledges what its listeners return from
 
     async def _message_shortcut(self, ack: AsyncAck, body: Payload, context: AsyncBoltContext) -> None:
-        await ack()
         workspace = _workspace(context)
         asked = incoming.message_shortcut(body, _team(context), workspace.bot if workspace else "")
-        self._desk.take(asked, workspace)
+        await self._arrived(asked, context, ack)
 
     async def _global_shortcut(self, ack: AsyncAck, body: Payload, context: AsyncBoltContext) -> None:
-        await ack()
-        self._desk.take(incoming.global_shortcut(body, _team(context)), _workspace(context))
+        await self._arrived(incoming.global_shortcut(body, _team(context)), context, ack)
 
     async def _form(self, ack: AsyncAck, body: Payload, context: AsyncBoltContext) -> None:
         asked = forms.imagine_submission(body, _team(context))
@@ -130,18 +130,25 @@ class Listeners:
         """Take a form, or leave it open, with what is wrong under the field that it is about."""
         if wrong:
             await ack(response_action="errors", errors=wrong)
-            return
-        await ack()
-        self._desk.take(asked, _workspace(context))
+        else:
+            await self._arrived(asked, context, ack)
 
     async def _setting(self, ack: AsyncAck, body: Payload, context: AsyncBoltContext) -> None:
-        await ack()
-        self._desk.take(forms.setting_submission(body, _team(context)), _workspace(context))
+        await self._arrived(forms.setting_submission(body, _team(context)), context, ack)
 
     async def _button(self, ack: AsyncAck, body: Payload, context: AsyncBoltContext) -> None:
-        await ack()
         asked = incoming.button(body, _team(context))
-        if asked is not None:
+        if asked is None:
+            await ack()
+        else:
+            await self._arrived(asked, context, ack)
+
+    async def _arrived(self, asked: Asked, context: AsyncBoltContext, ack: AsyncAck | None = None) -> None:
+        """Keep a command safe, acknowledge it, and have it answered."""
+        new = await self._desk.keep(asked)
+        if ack is not None:
+            await ack()
+        if new:
             self._desk.take(asked, _workspace(context))
 
     async def _home(self, body: Payload, context: AsyncBoltContext) -> None:

@@ -54,6 +54,43 @@ async def test_a_job_of_a_killed_process_arrives_once(
     assert discord.violations == []
 
 
+async def test_a_command_of_a_killed_process_is_answered_once(
+    discord: FakeDiscord, ada: Person, tmp_path: Path
+) -> None:
+    """It was acknowledged, and not a job yet: its prompts were still on their way."""
+    async with discord.serving():
+        discord.held = "GET /files/"
+        async with bot(tmp_path, discord):
+            asked = await ada.submit("v1:batch", {"prompts": "a cat"}, files={"more.txt": b"a cow"})
+            await discord.hanging.wait()
+        assert asked.acknowledged
+        discord.held = ""
+        async with bot(tmp_path, discord):
+            await discord.until(lambda: len(discord.pictures) == 2)
+            await until_delivered(discord, ada)
+    assert len(discord.pictures) == 2
+    assert discord.violations == []
+
+
+async def test_a_command_that_was_never_acknowledged_is_not_answered_late(
+    discord: FakeDiscord, ada: Person, tmp_path: Path
+) -> None:
+    """Discord has told the person at once that nobody answered, and they have asked again or gone away."""
+    async with discord.serving():
+        discord.held = "/callback"
+        async with bot(tmp_path, discord):
+            asked = await ada.imagine("a red apple")
+            await discord.hanging.wait()
+        assert not asked.acknowledged
+        discord.held = ""
+        async with bot(tmp_path, discord):
+            await ada.imagine("a pear")
+            await discord.until(lambda: bool(discord.pictures))
+            await until_delivered(discord, ada)
+    assert len(discord.pictures) == 1
+    assert discord.violations == []
+
+
 @pytest.mark.parametrize("number", [None, OLD])
 @pytest.mark.parametrize("flag", ["", " --private"])
 async def test_a_picture_that_a_killed_process_has_sent_is_not_sent_again(

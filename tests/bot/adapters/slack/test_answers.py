@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from bot.adapters.slack.address import PLATFORM, Address
 from bot.adapters.slack.buttons import UNDER_PICTURES
+from bot.adapters.slack.desk import ASKED
+from bot.adapters.slack.incoming import Asked
 from bot.app import App, running
 from bot.settings import Settings
 from engine.types import Layer, Refused
+from tests.bot.test_pruning import count
 from tests.contract.slack import SlackHarness
 from tests.fakes.engine_client import ScriptedEngine
 from tests.fakes.slack_api import CHANNEL, DIRECT, Fault
@@ -243,3 +247,34 @@ async def test_stopping_waits_for_nothing(person: SlackHarness, app: App, engine
     async with asyncio.timeout(5), person.running(app.dispatcher):
         await person.slash("imagine", "a red apple")
         await engine.begun.wait()
+
+
+async def test_what_was_acknowledged_is_let_go_of_once_it_is_answered(
+    person: SlackHarness, app: App, settings: Settings
+) -> None:
+    async with person.running(app.dispatcher):
+        await person.slash("imagine", "a red apple")
+        await person.slash("quota")
+        await person.slash("imagine", "a red apple --steps 9000")
+        await person.slash("batch")
+        await person.mention("/help")
+        await finished(person)
+        for words in ("today", "not 9000", "/imagine"):
+            await person.until(words)
+        await person.slack.until(lambda: len(person.slack.views) == 1)
+    await app.jobs.arrivals.written()
+    assert count(settings.home, "arrivals") == 0
+
+
+async def test_a_command_that_an_earlier_process_acknowledged_is_answered(
+    person: SlackHarness, settings: Settings, engine: ScriptedEngine
+) -> None:
+    address = Address(team=person.team, channel=CHANNEL, user="UADA")
+    asked = Asked(event="1", team=person.team, address=address, command="quota")
+    async with running(settings, engine) as app:
+        await app.jobs.arrivals.keep(PLATFORM, asked.key, ASKED.dump_json(asked).decode())
+        await app.jobs.arrivals.keep(PLATFORM, "2", '{"of": "another version"}')
+    async with running(settings, engine) as app, person.running(app.dispatcher):
+        await person.until("today")
+        await app.jobs.arrivals.written()
+    assert count(settings.home, "arrivals") == 1, "what can't be read is kept for a version that can"

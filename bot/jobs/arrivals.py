@@ -1,0 +1,80 @@
+"""Commands that a platform was told have arrived, until they are jobs or have been answered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+
+import structlog
+
+from bot.clock import Clock
+from bot.errors import BotError
+from bot.jobs.heir import Heir
+from bot.jobs.runner import Runner
+from bot.store import Store
+
+KEEP_SECONDS = 0.25
+"""How long an acknowledgement waits for the disk; the rest of its second is the way there and back."""
+LATE_SECONDS = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+class Arrivals:
+    """Keeps a command safe from before its acknowledgement on.
+
+    A platform doesn't send again what was acknowledged, so a process that dies before the job is stored would take the
+    command along, and nobody would ever answer it.
+    """
+
+    def __init__(self, store: Store, runner: Runner, heir: Heir, clock: Clock) -> None:
+        self._store = store
+        self._runner = runner
+        self._heir = heir
+        self._clock = clock
+        self._late: set[asyncio.Task[None]] = set()
+
+    async def keep(self, platform: str, event: str, asked: str) -> None:
+        """Write a command down as its adapter will read it again; to be called before it is acknowledged.
+
+        Does without where the disk fails or is too slow: the person is better off with an acknowledgement.
+        """
+        await asyncio.wait({self._writing(self._keep(platform, event, asked))}, timeout=KEEP_SECONDS)
+
+    async def _keep(self, platform: str, event: str, asked: str) -> None:
+        try:
+            await self._store.arrivals.keep(platform, event, asked, self._runner.id, now=self._clock.now())
+        except BotError as error:
+            log.warning("arrival not written", platform=platform, reason=error.sentence)
+
+    async def settle(self, platform: str, event: str) -> None:
+        """Let go of a command that has been answered; one that has become a job is let go of with that.
+
+        It is let go of even if the caller is cancelled, or it would be answered once more.
+        """
+        await asyncio.shield(self._writing(self._settle(platform, event)))
+
+    async def _settle(self, platform: str, event: str) -> None:
+        try:
+            await self._store.arrivals.settle(platform, event)
+        except BotError as error:
+            log.warning("arrival not settled", platform=platform, reason=error.sentence)
+
+    async def left(self, platform: str) -> tuple[str, ...]:
+        """What processes that are gone had kept and not settled, the oldest first; from now on it is this one's.
+
+        Raises:
+            DatabaseError: it can't be read.
+        """
+        return await self._heir.inherit(platform)
+
+    async def written(self) -> None:
+        """Wait a moment for what is being written."""
+        if self._late:
+            await asyncio.wait(self._late, timeout=LATE_SECONDS)
+
+    def _writing(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)
+        return task

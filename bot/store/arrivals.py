@@ -1,0 +1,44 @@
+"""Commands between their acknowledgement and the job or the answer that comes of them."""
+
+from __future__ import annotations
+
+from bot.store.database import Database
+
+MAX_ATTEMPTS = 2
+"""Processes that take over the same command; one that two of them did not outlive is let go."""
+
+
+class ArrivalTable:
+    """Every method is one transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def keep(self, platform: str, event: str, asked: str, runner: str, *, now: float) -> None:
+        """Write down what a runner is about to acknowledge; the same event again changes nothing."""
+        async with self._database.transaction() as transaction:
+            await transaction.run(
+                """INSERT INTO arrivals (platform, event, asked, runner, received) VALUES (?, ?, ?, ?, ?)
+                   ON CONFLICT DO NOTHING""",
+                *(platform, event, asked, runner, now),
+            )
+
+    async def settle(self, platform: str, event: str) -> None:
+        """Let go of what has been answered; `JobTable.accept` does the same for what has become a job."""
+        async with self._database.transaction() as transaction:
+            await transaction.run("DELETE FROM arrivals WHERE platform = ? AND event = ?", platform, event)
+
+    async def adopt(self, platform: str, gone: str, runner: str) -> tuple[str, ...]:
+        """What a runner that is gone left, the oldest first, as another one's from now on."""
+        async with self._database.transaction() as transaction:
+            await transaction.run(
+                "DELETE FROM arrivals WHERE platform = ? AND runner = ? AND attempts >= ?", platform, gone, MAX_ATTEMPTS
+            )
+            rows = await transaction.run(
+                "SELECT asked FROM arrivals WHERE platform = ? AND runner = ? ORDER BY received", platform, gone
+            )
+            await transaction.run(
+                "UPDATE arrivals SET runner = ?, attempts = attempts + 1 WHERE platform = ? AND runner = ?",
+                *(runner, platform, gone),
+            )
+            return tuple(row["asked"] for row in rows)
