@@ -10,8 +10,8 @@ import signal
 import tempfile
 import threading
 import uuid
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -67,21 +67,35 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
     async def cancellable() -> T:
         task = asyncio.ensure_future(work)
-        this = asyncio.current_task()
-        assert this is not None  # noqa: S101  (a coroutine that runs has one)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError:
-            deadline.start()
-            task.cancel()
-        return await task
+        with _cancelled_by_sigterm(asyncio.current_task()):
+            try:
+                await asyncio.wait([task])
+            except asyncio.CancelledError:
+                deadline.start()
+                task.cancel()
+            return await task
 
     try:
         return asyncio.run(cancellable())
     finally:
         if not _left_behind(before):
             deadline.cancel()
+
+
+@contextmanager
+def _cancelled_by_sigterm(task: asyncio.Task[Any] | None) -> Iterator[None]:
+    """SIGTERM cancels the task meanwhile.
+
+    Not by the loop's own `add_signal_handler`: it hears of signals through a file descriptor of which Python has one
+    for all, and the end of any other loop that handled signals, such as a library's, takes it away.
+    """
+    assert task is not None  # noqa: S101  (a coroutine that runs has one)
+    loop = asyncio.get_running_loop()
+    before = signal.signal(signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(task.cancel))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _left_behind(before: frozenset[threading.Thread]) -> bool:

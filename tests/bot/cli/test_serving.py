@@ -58,6 +58,21 @@ def test_a_signal_stops_every_adapter_cleanly(
     assert "Serving first, second; Ctrl-C stops." in captured.err
 
 
+def test_sigterm_stops_it_though_a_library_took_the_loop_s_way_of_hearing_of_signals(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As closing any other event loop does that had handled a signal: Python has one such way for all."""
+
+    def take_and_stop() -> None:
+        signal.set_wakeup_fd(-1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    only = Loopback("only", take_and_stop)
+    connected(monkeypatch, only)
+    assert run(["serve"]) == 0
+    assert only.stopped
+
+
 def test_an_adapter_that_can_t_go_on_stops_the_others(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
