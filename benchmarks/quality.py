@@ -12,6 +12,7 @@ import json
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -77,12 +78,12 @@ def main() -> None:
         Console().print(_table(rows))
 
 
-def measure(prompts: list[str], threads: int | None) -> dict[str, dict[str, float]]:
+def measure(prompts: list[str], threads: int | None, ways: Sequence[Way] = WAYS) -> dict[str, dict[str, float]]:
     """Figures of each way: median seconds of a picture, TFLOP, and how like the reference its pictures are.
 
     8-bit weights are left out where the extra `int8` is not installed.
     """
-    ways = [way for way in (REFERENCE, *WAYS) if not way.int8 or importlib.util.find_spec("torchao")]
+    ways = [way for way in (REFERENCE, *ways) if not way.int8 or importlib.util.find_spec("torchao")]
     pipelines = {(way.precision, way.int8): _pipeline(way, threads) for way in ways}
     drawn: dict[str, list[Image.Image]] = {}
     times: dict[str, list[float]] = {}

@@ -33,7 +33,7 @@ from tests.fakes.modal_control import FakeModal, deploy, source
 from tests.fakes.modal_front import fronting
 from tests.fakes.web_person import WebPerson
 
-CPU = {"EASEL_DEVICE": "cpu"}
+CPU = {"EASEL_DEVICE": "cpu", "EASEL_COMPILE": "off"}
 """Where the containers have no GPU."""
 PATIENCE = 240.0
 """Seconds for starting several processes that load torch, beside whatever else this machine does."""
@@ -203,7 +203,7 @@ def brief(tmp_path: Path) -> Path:
 
 async def test_benchmark_prints_its_figures(tmp_path: Path, brief: Path) -> None:
     """`modal run modal_engine.py::benchmark`: its own app, and the class as it was deployed."""
-    cloud = FakeCloud(tmp_path, brief, environment=CPU | {"EASEL_COMPILE": "off"})
+    cloud = FakeCloud(tmp_path, brief, environment=CPU)
     async with cloud.serving(), asyncio.timeout(PATIENCE):
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "modal", "run", "modal_engine.py::benchmark", "--rounds", "1"),

@@ -116,7 +116,7 @@ def test_a_better_solver_comes_closer_to_many_steps(draw: Draw) -> None:
     ours = resolve(EMOJI, EngineSettings()).info.sampler
     assert ours.startswith("dpmpp_2m")
     error = dict.fromkeys((ours, Sampler.DDIM), 0.0)
-    for prompt in ("a red apple", "house", "pizza"):
+    for prompt in ("a red apple", "house"):
         settled = draw(prompt, sampler=Sampler.DDIM, steps=100)
         for sampler in error:
             error[sampler] += distance(draw(prompt, sampler=sampler, steps=20), settled)
