@@ -93,6 +93,11 @@ def say(key: str, locale: str = ENGLISH, /, **values: object) -> str:
     return FILLERS.get(chosen, FILLER).format(catalogue(chosen)[key], **values)
 
 
+def choice(value: str, locale: str = ENGLISH) -> str:
+    """What one of an option's values is called in a list to pick from; samplers and the like keep their names."""
+    return catalogue(language(locale)).get(f"choice.{value}", value)
+
+
 def printable(text: str, keep: str = "") -> str:
     """The text with every control, direction and private character escaped, except joiners and those in `keep`."""
     if text.isascii() and text.isprintable():

@@ -124,6 +124,7 @@ def test_no_sentence_is_left_over() -> None:
     computed = tuple(f"{section}." for section in COMPUTED)
     kinds = {option.kind for option in OPTIONS.values()} | {"multiple", "text_kind"}
     known = literals() | {f"input.{kind}" for kind in kinds} | {f"role.{role}" for role in Role}
+    known |= {f"choice.{value}" for option in OPTIONS.values() for value in option.choices}
     known |= {f"appeal.{verdict}" for verdict in ("allowed", "denied", "done_allowed", "done_denied")}
     known |= {f"limit.{kind}{end}" for kind in ("daily", "daily_here", "community") for end in ("", "_batch")}
     left = {key for key in messages.catalogue("en") if not key.startswith(computed)} - known

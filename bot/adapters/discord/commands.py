@@ -137,8 +137,8 @@ def _picture_option(option: Option) -> dict[str, Any]:
     return _option(option.name, shape, about, required=option.name == "prompt")
 
 
-def _choices(values: Iterable[str]) -> list[dict[str, str]]:
-    return [{"name": value, "value": value} for value in values]
+def _choices(values: Iterable[str]) -> list[dict[str, Any]]:
+    return [localise.choice(value) for value in values]
 
 
 def _subcommand(command: str, action: str, row: Command) -> dict[str, Any]:

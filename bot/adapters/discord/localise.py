@@ -46,6 +46,13 @@ def title(key: str) -> dict[str, Any]:
     return {"name": messages.say(key)} | _others("name", lambda locale: messages.say(key, locale))
 
 
+def choice(value: str) -> dict[str, Any]:
+    """A value to pick, and what it is called in other languages."""
+    english = messages.choice(value)
+    found = {code: text for code, locale in locales().items() if (text := messages.choice(value, locale)) != english}
+    return {"name": english, "value": value} | ({"name_localizations": found} if found else {})
+
+
 def description(of: Callable[[str], str]) -> dict[str, Any]:
     """What a command or an option is for; `of` says it in a language."""
     english = {"description": messages.shorten(of(messages.ENGLISH), MAX_DESCRIPTION)}

@@ -17,7 +17,7 @@ from bot.errors import BadInputError
 from bot.grammar import OPTIONS, Option, from_options, parse_batch
 from bot.grammar.options import number as written
 from bot.handlers.files import IMAGE_OF
-from bot.messages import ENGLISH, option_help, say, shorten
+from bot.messages import ENGLISH, choice, option_help, say, shorten
 from engine.types import ImageRequest, Value
 
 Block = dict[str, Any]
@@ -116,14 +116,19 @@ def _file_input(key: str, types: Sequence[str], locale: str) -> Block:
 
 def _field(option: Option, choices: Sequence[str], values: Mapping[str, Any], locale: str) -> Block:
     label = say(f"slack_label.{option.name}", locale)
-    element = _element(option, choices, values.get(option.name))
+    element = _element(option, choices, values.get(option.name), locale)
     return _input(option.name, label, element, hint=option_help(option.name, locale), optional=option.name != PROMPT)
 
 
-def _element(option: Option, choices: Sequence[str], value: Any) -> Block:  # noqa: ANN401  (whatever the option holds)
+def _element(
+    option: Option,
+    choices: Sequence[str],
+    value: Any,  # noqa: ANN401  (whatever the option holds)
+    locale: str,
+) -> Block:
     given = None if value is None else str(value)
     if choices:
-        return _select(option.name, choices, given)
+        return _select(option.name, choices, given, locale)
     numeric = option.kind in ("integer", "number") and (option.high or 0) < LARGEST_EXACT
     if not numeric:
         element: Block = {"type": "plain_text_input", "action_id": option.name, "multiline": (option.limit or 0) > 200}
@@ -135,8 +140,9 @@ def _element(option: Option, choices: Sequence[str], value: Any) -> Block:  # no
     return element | ({"initial_value": given} if given else {})
 
 
-def _select(name: str, choices: Iterable[str], given: str | None) -> Block:
-    entries = {choice: _entry(choice, choice) for choice in list(choices)[:100] if len(choice) <= MAX_CHOICE}
+def _select(name: str, choices: Iterable[str], given: str | None, locale: str) -> Block:
+    fitting = [value for value in choices if len(value) <= MAX_CHOICE][:100]
+    entries = {value: _entry(choice(value, locale), value) for value in fitting}
     element: Block = {"type": "static_select", "action_id": name, "options": list(entries.values())}
     return element | ({"initial_option": entries[given]} if given in entries else {})
 
@@ -157,7 +163,7 @@ def setting_view(opened: Opened, locale: str, names: Sequence[str]) -> Block:
     """The modal that changes one of a community's settings."""
     value: Block = {"type": "plain_text_input", "action_id": VALUE, "max_length": MAX_INPUT}
     blocks = [
-        _input(SETTING, say("slack_form.setting", locale), _select(SETTING, names, None), optional=False),
+        _input(SETTING, say("slack_form.setting", locale), _select(SETTING, names, None, locale), optional=False),
         _input(VALUE, say("slack_form.value", locale), value, hint=say("slack_form.value_hint", locale)),
     ]
     return _modal(SETTING_VIEW, opened, "setting", blocks, locale)

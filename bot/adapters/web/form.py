@@ -164,13 +164,13 @@ class Form:
 
     @property
     def worded(self) -> list[gr.components.Component]:
-        """The fields among whose choices is a sentence of ours."""
-        return [field for name, field in self.fields.items() if self._open_choice(OPTIONS[name])]
+        """The fields whose choices have names in every language."""
+        return [field for name, field in self.fields.items() if self._is_worded(OPTIONS[name])]
 
     def in_language(self, locale: str) -> list[Any]:
         """Updates of these fields."""
         options = [OPTIONS[name] for name in self.fields]
-        return [gr.update(choices=self._choices(option, locale)) for option in options if self._open_choice(option)]
+        return [gr.update(choices=self._choices(option, locale)) for option in options if self._is_worded(option)]
 
     def _open_choice(self, option: Option) -> str:
         """The word for leaving an option open, where that is one of its choices."""
@@ -179,6 +179,9 @@ class Form:
         return (
             "model_own" if option.kind == "choice" and option.default is None and option.name not in self._set else ""
         )
+
+    def _is_worded(self, option: Option) -> bool:
+        return option.kind == "choice" or bool(self._open_choice(option))
 
     def _choices(self, option: Option, locale: str = messages.ENGLISH) -> list[Any]:
         if option.name in ("width", "height"):
@@ -189,7 +192,8 @@ class Form:
         own = [(self._words.plain(word, locale), "")] if word else []
         if option.name == "style":
             return [*own, *self._settings.styles]
-        return [*own, *option.choices] if option.kind == "choice" else []
+        named = [(messages.choice(value, locale), value) for value in option.choices]
+        return [*own, *named] if option.kind == "choice" else []
 
     @property
     def _set(self) -> dict[str, Given]:

@@ -108,7 +108,16 @@ def test_a_command_has_at_most_8000_characters() -> None:
     for command in declared(images=True):
         texts = sum(longest(shape, field) for shape in walked(command) for field in ("name", "description"))
         choices = [choice for shape in walked(command) for choice in shape.get("choices", ())]
-        assert texts + sum(len(choice["name"]) + len(choice["value"]) for choice in choices) <= 8000
+        assert texts + sum(longest(choice, "name") + len(choice["value"]) for choice in choices) <= 8000
+
+
+def test_what_can_be_picked_is_named_in_every_language() -> None:
+    position = next(option for option in picture_options() if option["name"] == "watermark_position")
+    first = position["choices"][0]
+    assert (first["name"], first["value"]) == ("top left", "top-left")
+    assert set(first["name_localizations"]) == set(locales())
+    sampler = next(option for option in picture_options() if option["name"] == "sampler")
+    assert all(set(choice) == {"name", "value"} for choice in sampler.get("choices", ()))
 
 
 def test_every_name_has_its_place_in_the_catalogue() -> None:

@@ -109,6 +109,9 @@ def test_every_field_is_named_in_every_language(locale: str) -> None:
     if locale != "en":
         assert labels["steps"] != "Steps"
         assert labels["watermark_color"] != "Colour of the watermark"
+        (position,) = [block["element"] for block in view["blocks"] if block["block_id"] == "watermark_position"]
+        picked = {option["value"]: option["text"]["text"] for option in position["options"]}
+        assert picked["top-left"] not in ("top-left", "top left")
 
 
 async def test_what_started_from_an_image_can_be_remixed(person: SlackHarness, app: App) -> None:

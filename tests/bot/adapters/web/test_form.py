@@ -118,10 +118,12 @@ async def test_a_batch_has_the_form_s_options_as_its_first_line(form: Form) -> N
 
 
 async def test_choices_are_in_the_person_s_language(form: Form) -> None:
-    assert [field.elem_id for field in form.worded] == ["field-style", "field-sampler"]
-    german = [dict(update["choices"][:1]) for update in form.in_language("de")]
-    assert german[0] == {say("web.no_style", "de"): ""}
-    assert all(choice == {say("web.model_own", "de"): ""} for choice in german[1:])
+    names = [str(field.elem_id).removeprefix("field-") for field in form.worded]
+    german = dict(zip(names, (update["choices"] for update in form.in_language("de")), strict=True))
+    assert set(german) == {"style", "sampler", "quality", "watermark_position"}
+    assert german["style"][0] == (say("web.no_style", "de"), "")
+    assert german["sampler"][:2] == [(say("web.model_own", "de"), ""), ("ddim", "ddim")]
+    assert ("oben links", "top-left") in german["watermark_position"]
 
 
 async def test_a_picture_s_settings_come_back_into_the_form(form: Form) -> None:
