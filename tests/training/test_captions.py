@@ -1,8 +1,19 @@
 """Captions are what a person might type, and never empty unless asked."""
 
+from dataclasses import replace
 from random import Random
 
-from training.emoji.captions import EMPTY_SHARE, article, caption, caption_or_empty, glyph, phrase, plural
+from training.emoji.captions import (
+    EMPTY_SHARE,
+    SHARED_SHARE,
+    article,
+    caption,
+    captioned,
+    glyph,
+    phrase,
+    plural,
+    shared_words,
+)
 from training.emoji.data import Emoji, bare, own_tags, words
 
 APPLE = Emoji(
@@ -50,10 +61,20 @@ def test_the_nearest_owns_a_shared_word() -> None:
     assert own_tags(drawn) == [("tree",), (), ("sand",), ("winter",), (), ("car",), ()]
 
 
-def test_a_tenth_is_empty() -> None:
-    random = Random(0)
-    empty = sum(not caption_or_empty(APPLE, random) for _ in range(10_000))
+def test_shared_words_are_listed_for_the_one_that_they_mean() -> None:
+    fir = replace(described("fir tree", "tree", "green"), own=("tree",))
+    palm = replace(described("palm tree", "tree", "beach"), own=("beach",))
+    assert shared_words((palm, fir)) == ((1, "tree"),) * 2
+
+
+def test_a_tenth_is_empty_and_a_quarter_of_the_rest_shares_a_word() -> None:
+    drawn = captioned([0] * 10_000, (APPLE, PLAIN), ((1, "love"),), Random(0))
+    empty = sum(not text for _, text in drawn)
+    shared = sum(number == 1 for number, _ in drawn)
+    assert all("love" in text for number, text in drawn if number == 1)
     assert abs(empty / 10_000 - EMPTY_SHARE) < 0.02
+    assert abs(shared / (10_000 - empty) - SHARED_SHARE) < 0.02
+    assert {number for number, _ in captioned([0] * 100, (APPLE,), (), Random(0))} == {0}
 
 
 def test_phrases_of_labels_with_a_colon() -> None:

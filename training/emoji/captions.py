@@ -1,11 +1,17 @@
 """The sentences that a person might type for a picture, drawn at random for every training sample."""
 
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from random import Random
 
 from training.emoji.data import Emoji
 
 EMPTY_SHARE = 0.1
 """Share of samples whose caption is empty, so that the model can be guided (Ho and Salimans 2022, arXiv 2207.12598)."""
+
+SHARED_SHARE = 0.25
+"""Share of samples about a word that several emoji share, drawn alone for the one that it means: see `shared_words`."""
+MOST_SHARED = 8
 
 TEMPLATES = (
     "emoji of {}",
@@ -104,6 +110,27 @@ def caption(emoji: Emoji, random: Random) -> str:
     return decorate(shortened(label, random) if kind == "shortened" else label, random)
 
 
-def caption_or_empty(emoji: Emoji, random: Random) -> str:
-    """One caption, empty for a tenth of the draws."""
-    return "" if random.random() < EMPTY_SHARE else caption(emoji, random)
+def shared_words(emoji: Sequence[Emoji]) -> tuple[tuple[int, str], ...]:
+    """Words of which several emoji make use, each with the number of the one that it means when it stands alone.
+
+    The more share a word, the more the others pull at it, and so the more often it is listed, up to `MOST_SHARED`.
+    """
+    uses = Counter(word for item in emoji for word in {item.label, *item.names, *item.tags})
+    owned = ((number, word) for number, item in enumerate(emoji) for word in item.own if uses[word] > 1)
+    return tuple(pair for pair in owned for _ in range(min(uses[pair[1]], MOST_SHARED)))
+
+
+def captioned(
+    chosen: Iterable[int], emoji: Sequence[Emoji], shared: Sequence[tuple[int, str]], random: Random
+) -> list[tuple[int, str]]:
+    """The chosen emoji with a caption each: some give way to the owner of a shared word, some captions are empty."""
+    drawn = []
+    for number in chosen:
+        if random.random() < EMPTY_SHARE:
+            drawn.append((number, ""))
+        elif shared and random.random() < SHARED_SHARE:
+            owner, word = random.choice(shared)
+            drawn.append((owner, decorate(word, random)))
+        else:
+            drawn.append((number, caption(emoji[number], random)))
+    return drawn
