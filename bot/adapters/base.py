@@ -16,7 +16,7 @@ from typing import Protocol, Self
 import structlog
 
 from bot import messages
-from bot.chat import Delivery, Queued, Update, Working
+from bot.chat import Delivery, Failure, Queued, Refusal, Reply, Update, Working
 from bot.dispatch import Dispatcher
 from bot.errors import DeliveryError
 from bot.jobs import Arrivals, Recovered
@@ -67,6 +67,7 @@ class Answers:
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
         self._tasks: set[asyncio.Task[None]] = set()
+        self._over = False
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -81,13 +82,16 @@ class Answers:
             if kind is None:
                 await self.drained()
         finally:
+            self._over = True
             left = list(self._tasks)
             for task in left:
                 task.cancel()
             await asyncio.gather(*left, return_exceptions=True)
 
     def start(self, updates: AsyncGenerator[Update, None], surface: Surface) -> None:
-        """Show these updates on this surface, beside everything else."""
+        """Show these updates on this surface, beside everything else; in a process that stops, leave it to the next."""
+        if self._over:
+            return
         task = asyncio.create_task(relay(updates, surface, self._dispatcher))
         self._tasks.add(task)
         task.add_done_callback(self._done)
@@ -120,17 +124,24 @@ async def relay(
         async for update in updates:
             if isinstance(update, Delivery):
                 await _deliver(update, surface, dispatcher)
-            elif rhythm.allows(update):
-                await _show(update, surface)
+            elif rhythm.allows(update) and not await _show(update, surface) and _is_all(update):
+                return  # the command is not let go of, and the next process answers it: see `settled`
 
 
-async def _show(update: Update, surface: Surface) -> None:
-    """A status line that can't be shown must not cost the picture that follows."""
+async def _show(update: Update, surface: Surface) -> bool:
+    """Whether the platform was there; a status line that can't be shown must not cost the picture that follows."""
     try:
         with _on_platform():
             await surface.show(update)
     except DeliveryError as error:
         log.warning("update not shown", kind=update.kind, reason=error.sentence)
+        return not error.away
+    return True
+
+
+def _is_all(update: Update) -> bool:
+    """Whether this is all that there is to say, of a command that makes no job."""
+    return isinstance(update, Reply) or (isinstance(update, Refusal | Failure) and update.job is None)
 
 
 async def _deliver(delivery: Delivery, surface: Surface, dispatcher: Dispatcher) -> None:

@@ -12,10 +12,13 @@ from bot.errors import BotError
 from bot.jobs.heir import Heir
 from bot.jobs.runner import Runner
 from bot.store import Store
+from bot.store.arrivals import Arrival
 
 KEEP_SECONDS = 0.25
 """How long an acknowledgement waits for the disk; the rest of its second is the way there and back."""
 LATE_SECONDS = 1.0
+KEPT_SECONDS = 3_600.0
+"""How long a command is worth answering; it may take away a ban, or tell what has long changed."""
 
 log = structlog.get_logger(__name__)
 
@@ -60,7 +63,15 @@ class Arrivals:
         except BotError as error:
             log.warning("arrival not settled", platform=platform, reason=error.sentence)
 
-    async def left(self, platform: str) -> tuple[str, ...]:
+    async def start(self) -> None:
+        """Forget what nobody waits for any more, whether or not its platform is still set up.
+
+        Raises:
+            DatabaseError: it can't be written.
+        """
+        await self._store.arrivals.prune(before=self._clock.now() - KEPT_SECONDS)
+
+    async def left(self, platform: str) -> tuple[Arrival, ...]:
         """What processes that are gone had kept and not settled, the oldest first; from now on it is this one's.
 
         Raises:
@@ -68,10 +79,11 @@ class Arrivals:
         """
         return await self._heir.inherit(platform)
 
-    async def written(self) -> None:
-        """Wait a moment for what is being written."""
+    async def stop(self) -> None:
+        """Wait a moment for what is being written, and leave the rest to the next process."""
         if self._late:
             await asyncio.wait(self._late, timeout=LATE_SECONDS)
+        await self._store.arrivals.release(self._runner.id)
 
     def _writing(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

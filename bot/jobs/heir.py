@@ -7,6 +7,7 @@ import asyncio
 from bot.clock import Clock
 from bot.jobs.runner import Runner
 from bot.store import Store
+from bot.store.arrivals import Arrival
 from bot.store.rows import JobRow
 
 
@@ -25,9 +26,9 @@ class Heir:
             rows += await self._store.recovery.adopt(platform, gone, self._runner.id, now=self._clock.now())
         return tuple(rows)
 
-    async def inherit(self, platform: str) -> tuple[str, ...]:
+    async def inherit(self, platform: str) -> tuple[Arrival, ...]:
         """Make a platform's commands this runner's that gone ones had acknowledged and not settled; returns them."""
-        asked: list[str] = []
+        asked: list[Arrival] = []
         for gone in await self._gone():
             asked += await self._store.arrivals.adopt(platform, gone, self._runner.id)
         return tuple(asked)

@@ -106,7 +106,7 @@ class Jobs:
         return self._workshop.waiting
 
     async def in_flight(self) -> frozenset[str]:
-        """Ids of jobs that have not ended, as the database has it: what a machine that may go has to stay for."""
+        """Jobs and commands that have not ended, as the database has it: what a machine that may go has to stay for."""
         return await self._store.recovery.in_flight(self._runner.id)
 
     def unfinished(self, requester: Requester) -> int:
@@ -117,9 +117,10 @@ class Jobs:
         """Begin to work.
 
         Raises:
-            DatabaseError: the home folder can't be written.
+            DatabaseError: the home folder or the database can't be written.
         """
         await asyncio.to_thread(self._runner.start)
+        await self.arrivals.start()
         self._workshop.start()
         self._prune_daily()
 
@@ -128,8 +129,8 @@ class Jobs:
         if self._whole:
             await asyncio.wait(self._whole, timeout=1.0)
         await self._workshop.stop()
-        await self.arrivals.written()
         try:
+            await self.arrivals.stop()
             back = await self._store.recovery.release(self._runner.id, now=self._clock.now())
             log.info("stopped", put_back=len(back))
         finally:

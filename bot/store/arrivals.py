@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from bot.store.database import Database
+from engine.types import Value
 
 MAX_ATTEMPTS = 2
 """Processes that take over the same command; one that two of them did not outlive is let go."""
+
+
+class Arrival(Value):
+    """A command, in its adapter's own writing."""
+
+    event: str
+    asked: str
 
 
 class ArrivalTable:
@@ -28,17 +36,27 @@ class ArrivalTable:
         async with self._database.transaction() as transaction:
             await transaction.run("DELETE FROM arrivals WHERE platform = ? AND event = ?", platform, event)
 
-    async def adopt(self, platform: str, gone: str, runner: str) -> tuple[str, ...]:
+    async def prune(self, *, before: float) -> None:
+        """Let go of what is so old that nobody waits for it any more."""
+        async with self._database.transaction() as transaction:
+            await transaction.run("DELETE FROM arrivals WHERE received < ?", before)
+
+    async def release(self, runner: str) -> None:
+        """Don't count the attempt of a runner that stops."""
+        async with self._database.transaction() as transaction:
+            await transaction.run("UPDATE arrivals SET attempts = max(attempts - 1, 0) WHERE runner = ?", runner)
+
+    async def adopt(self, platform: str, gone: str, runner: str) -> tuple[Arrival, ...]:
         """What a runner that is gone left, the oldest first, as another one's from now on."""
         async with self._database.transaction() as transaction:
             await transaction.run(
                 "DELETE FROM arrivals WHERE platform = ? AND runner = ? AND attempts >= ?", platform, gone, MAX_ATTEMPTS
             )
             rows = await transaction.run(
-                "SELECT asked FROM arrivals WHERE platform = ? AND runner = ? ORDER BY received", platform, gone
+                "SELECT event, asked FROM arrivals WHERE platform = ? AND runner = ? ORDER BY received", platform, gone
             )
             await transaction.run(
                 "UPDATE arrivals SET runner = ?, attempts = attempts + 1 WHERE platform = ? AND runner = ?",
                 *(runner, platform, gone),
             )
-            return tuple(row["asked"] for row in rows)
+            return tuple(Arrival(event=row["event"], asked=row["asked"]) for row in rows)

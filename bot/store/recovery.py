@@ -27,9 +27,13 @@ class RecoveryTable:
             return tuple(row["runner"] for row in rows)
 
     async def in_flight(self, runner: str) -> frozenset[str]:
-        """Ids of a runner's jobs that have not ended."""
+        """Ids of a runner's jobs that have not ended, and events of its commands that are neither jobs nor answered."""
         async with self._database.snapshot() as transaction:
-            rows = await transaction.run(f"SELECT id FROM jobs WHERE runner = ? AND state IN ({_STATES})", runner)  # noqa: S608
+            rows = await transaction.run(
+                f"""SELECT id FROM jobs WHERE runner = ?1 AND state IN ({_STATES})
+                    UNION ALL SELECT event FROM arrivals WHERE runner = ?1""",  # noqa: S608
+                runner,
+            )
             return frozenset(row["id"] for row in rows)
 
     async def adopt(self, platform: str, gone: str, runner: str, *, now: float) -> tuple[JobRow, ...]:

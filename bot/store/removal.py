@@ -99,7 +99,6 @@ class RemovalTable:
                 if len(gone) < CHUNK:
                     await _drop_unused_sources(transaction)
                     await transaction.run("DELETE FROM usage WHERE day < ?", before_day)
-                    await transaction.run("DELETE FROM arrivals WHERE received < ?", before)
                     return pruned
 
 

@@ -278,7 +278,7 @@ class FakeDiscord:
 
     def _of_token(self, token: str) -> Asked:
         asked = self.asked.get(token)
-        if asked is None:
+        if asked is None or not asked.acknowledged:
             raise Refused(404, 10015, "Unknown Webhook")
         if asked.expired:
             raise Refused(401, 50027, "Invalid Webhook Token")

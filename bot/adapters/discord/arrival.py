@@ -61,6 +61,6 @@ async def was_acknowledged(client: discord.Client, where: Address) -> bool:
     """Whether Discord knows of an answer to come. If not, it has told the person long ago that none did."""
     wire = Wire(client, where)
     try:
-        return not wire.alive or await wire.fetch() is not None
+        return not wire.alive or await wire.is_known()
     except (discord.HTTPException, *BROKEN):
         return True

@@ -251,10 +251,13 @@ class EaselClient(discord.AutoShardedClient):
         arrival = Arrival.of(interaction, asked, ack)
         event = arrival.invocation.event
         await self._dispatcher.arrivals.keep(incoming.PLATFORM, event, arrival.model_dump_json())
-        where = await self._begun(interaction, ack, direct=asked.command in incoming.DIRECT)
-        if where is None:
-            await self._dispatcher.arrivals.settle(incoming.PLATFORM, event)
-        else:
+        where = None
+        try:
+            where = await self._begun(interaction, ack, direct=asked.command in incoming.DIRECT)
+        finally:
+            if where is None and not self.is_closed():
+                await self._dispatcher.arrivals.settle(incoming.PLATFORM, event)
+        if where is not None:
             self._start(interaction, where, self._updates(arrival, where.model_dump_json()))
 
     async def _refuse(self, interaction: discord.Interaction, sentence: str) -> None:
@@ -297,9 +300,11 @@ class EaselClient(discord.AutoShardedClient):
 
     async def _resume(self) -> None:
         await self._answers.resume(incoming.PLATFORM, self._resumed)
-        for text in await self._dispatcher.arrivals.left(incoming.PLATFORM):
-            arrival = Arrival.read(text)
-            if arrival is not None:
+        for left in await self._dispatcher.arrivals.left(incoming.PLATFORM):
+            arrival = Arrival.read(left.asked)
+            if arrival is None:
+                await self._dispatcher.arrivals.settle(incoming.PLATFORM, left.event)
+            else:
                 surface = self._surface(arrival.where, arrival.invocation.requester.locale)
                 self._answers.start(self._taken_up(arrival), surface)
 

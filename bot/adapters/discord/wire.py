@@ -87,6 +87,21 @@ class Wire:
                 raise
             return None
 
+    async def is_known(self) -> bool:
+        """Whether the interaction was acknowledged; its first answer may be gone since.
+
+        Raises:
+            discord.HTTPException: Discord doesn't say.
+        """
+        try:
+            async with self._token():
+                await self._webhook().fetch_message(ORIGINAL)
+        except TokenLostError:
+            return False
+        except discord.NotFound as error:
+            return error.code == UNKNOWN_MESSAGE
+        return True
+
     async def edit(
         self,
         content: str,

@@ -73,11 +73,12 @@ class Desk:
             workspace = await self._workspaces.find(address.team) or self._maker.made("", address.team, "", None)
             surface = self._surface(workspace, address, locale=job.requester.locale)
             self._answers.start(closing(updates, surface), surface)
-        for text in await self._dispatcher.arrivals.left(PLATFORM):
+        for arrival in await self._dispatcher.arrivals.left(PLATFORM):
             try:
-                asked = ASKED.validate_json(text)
+                asked = ASKED.validate_json(arrival.asked)
             except ValidationError:
                 log.warning("what an earlier version kept can't be read")
+                await self._dispatcher.arrivals.settle(PLATFORM, arrival.event)
             else:
                 self._is_new(asked.event)
                 self.take(asked, await self._workspaces.find(asked.team))
@@ -86,7 +87,12 @@ class Desk:
         """Keep it safe before it is acknowledged; False for what Slack sends again, which whoever took it answers."""
         if not self._is_new(asked.event):
             return False
-        await self._dispatcher.arrivals.keep(PLATFORM, asked.key, ASKED.dump_json(asked).decode())
+        try:
+            text = ASKED.dump_json(asked).decode()
+        except ValueError:  # half a character, say: whoever reads the command has a sentence on it
+            log.warning("what can't be written down is taken all the same")
+        else:
+            await self._dispatcher.arrivals.keep(PLATFORM, asked.key, text)
         return True
 
     def take(self, asked: Asked, workspace: Workspace | None) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.adapters.base import Answers, relay
+from bot.adapters.base import Answers, relay, settled
 from bot.app import App, running
 from bot.chat import Delivery, Failure, Queued, Reply, Update, Working
 from bot.errors import DeliveryError
@@ -81,11 +81,34 @@ async def test_without_a_pace_everything_is_shown(app: App) -> None:
     assert board.shown == updates
 
 
-async def test_a_line_that_cannot_be_shown_costs_nothing_else(app: App) -> None:
+@pytest.mark.parametrize("away", [False, True])
+async def test_a_line_that_cannot_be_shown_costs_nothing_else(app: App, away: bool) -> None:
     board = Board()
-    board.refusals = [DeliveryError("The message is gone.")]
+    board.refusals = [DeliveryError("The message is gone.", away=away)]
     await relay(app.dispatcher.handle(invocation("imagine", "a cat")), board, app.dispatcher)
     assert [picture.alt_text for sent in board.sent for picture in sent.pictures] == ["Generated picture: a cat"]
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_an_answer_that_the_platform_was_not_there_to_take_is_left_to_the_next_process(
+    app: App, kept: bool
+) -> None:
+    board = Board()
+    board.refusals = [DeliveryError("Nobody answers.", away=kept, permanent=not kept)]
+    await app.jobs.arrivals.keep("test", "1", "/help")
+    answer = settled(app.dispatcher.handle(invocation("help")), app.jobs.arrivals, "test", "1")
+    await relay(answer, board, app.dispatcher)
+    assert await app.jobs.in_flight() == ({"1"} if kept else frozenset())
+
+
+async def test_what_arrives_when_all_is_over_is_left_to_the_next_process(app: App) -> None:
+    board = Board()
+    async with Answers(app.dispatcher) as answers:
+        pass
+    await app.jobs.arrivals.keep("test", "1", "/help")
+    answers.start(settled(app.dispatcher.handle(invocation("help")), app.jobs.arrivals, "test", "1"), board)
+    assert len(answers) == 0
+    assert await app.jobs.in_flight() == {"1"}
 
 
 async def test_an_earlier_attempt_that_got_through_is_not_repeated(

@@ -72,6 +72,23 @@ async def test_a_command_of_a_killed_process_is_answered_once(
     assert discord.violations == []
 
 
+async def test_a_refusal_whose_private_word_was_not_said_yet_is_said(
+    discord: FakeDiscord, ada: Person, tmp_path: Path
+) -> None:
+    """The public answer had been taken away for it: that it is gone doesn't mean that there never was one."""
+    async with discord.serving():
+        async with bot(tmp_path, discord):
+            asked = await ada.imagine("a red apple", steps="9000")
+            discord.held = f"POST /webhooks/1000/{asked.token}"
+            await discord.hanging.wait()
+        assert asked.first is not None
+        assert asked.first.gone
+        discord.held = ""
+        async with bot(tmp_path, discord):
+            await discord.until(lambda: any("not 9000" in text for text in discord.log))
+    assert discord.violations == []
+
+
 async def test_a_command_that_was_never_acknowledged_is_not_answered_late(
     discord: FakeDiscord, ada: Person, tmp_path: Path
 ) -> None:

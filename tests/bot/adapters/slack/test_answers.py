@@ -262,7 +262,7 @@ async def test_what_was_acknowledged_is_let_go_of_once_it_is_answered(
         for words in ("today", "not 9000", "/imagine"):
             await person.until(words)
         await person.slack.until(lambda: len(person.slack.views) == 1)
-    await app.jobs.arrivals.written()
+    await app.jobs.arrivals.stop()
     assert count(settings.home, "arrivals") == 0
 
 
@@ -276,5 +276,11 @@ async def test_a_command_that_an_earlier_process_acknowledged_is_answered(
         await app.jobs.arrivals.keep(PLATFORM, "2", '{"of": "another version"}')
     async with running(settings, engine) as app, person.running(app.dispatcher):
         await person.until("today")
-        await app.jobs.arrivals.written()
-    assert count(settings.home, "arrivals") == 1, "what can't be read is kept for a version that can"
+        await app.jobs.arrivals.stop()
+    assert count(settings.home, "arrivals") == 0
+
+
+async def test_a_text_with_half_a_character_is_answered(person: SlackHarness, app: App) -> None:
+    async with person.running(app.dispatcher):
+        await person.mention("a cat \ud83d")
+        await person.until("must not hold control characters")
