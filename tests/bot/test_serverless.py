@@ -109,7 +109,8 @@ async def test_a_command_keeps_the_machine_until_it_is_answered(tmp_path: Path) 
         engine.gate.set()
         await asyncio.wait_for(attending, 20)
         assert len(discord.pictures) == 1
-        assert one.commits == 3, "who holds it, a copy of the database when it was accepted, and one when it was done"
+        # Who holds it; a copy of the database when it was accepted, perhaps one before that; and one when it was done.
+        assert one.commits in (3, 4)
 
 
 async def test_the_next_machine_finishes_what_a_lost_one_had_accepted(tmp_path: Path) -> None:
