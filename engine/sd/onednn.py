@@ -26,6 +26,8 @@ _ROWS = 256
 _SIDE = 16
 """What layouts are asked for; other numbers of rows work, and as fast. So do other maps, where `_one_layout` holds."""
 _LAYOUTS_KEPT = 4
+_LARGE = 2**20
+"""Weights of a convolution that is not kept a second time, as they come."""
 _WORTH_IT = 2**16
 """Below this many weights a plain product is as fast."""
 
@@ -47,13 +49,14 @@ def _packed(weight: Tensor) -> Tensor:
     return packed
 
 
-def _one_layout(outputs: int) -> bool:
-    """Whether convolutions to so many channels have the same layout for maps of every size.
+def _one_layout(layer: Conv2d) -> bool:
+    """Whether a convolution has the same layout for maps of every size and number.
 
-    All of Stable Diffusion's have. Others are blocked by 48 for large maps and otherwise for small ones, and take up to
-    a hundred times as long when given the wrong one.
+    The large ones of Stable Diffusion have. Others are blocked by 48 for large maps and otherwise for small ones, or,
+    with AVX2, in one way for as many maps as there are threads and in another for fewer; they take up to a hundred
+    times as long when given the wrong one.
     """
-    return outputs % 64 == 0 and outputs % 48 != 0
+    return layer.out_channels % 64 == 0 and layer.out_channels % 48 != 0 and layer.weight.numel() > _LARGE
 
 
 class PackedLinear(nn.Module):
@@ -97,26 +100,27 @@ class PackedConv2d(nn.Module):
         self._geometry = ([int(n) for n in layer.padding], list(layer.stride), list(layer.dilation), layer.groups)
         self._plain: Tensor | None = None
         self._layouts: OrderedDict[tuple[int, ...], Tensor] = OrderedDict()
-        if _one_layout(layer.out_channels):
-            self._layouts[()] = self._pack(layer.weight, (_SIDE, _SIDE))
+        if _one_layout(layer):
+            self._layouts[()] = self._pack(layer.weight, (1, _SIDE, _SIDE))
         else:
             self._plain = layer.weight
 
-    def _pack(self, weight: Tensor, size: tuple[int, ...]) -> Tensor:
+    def _pack(self, weight: Tensor, maps: tuple[int, ...]) -> Tensor:
+        """The weight for maps of (number, height, width)."""
         dense = weight.contiguous().to_mkldnn()
-        shape = (1, self.in_channels, *size)
+        shape = (maps[0], self.in_channels, *maps[1:])
         packed: Tensor = _FUNCTIONS.mkldnn_reorder_conv2d_weight(dense, *self._geometry, shape)
         return packed
 
     def _weight(self, x: Tensor) -> Tensor:
         if self._plain is None:
             return self._layouts[()]
-        size = tuple(x.shape[2:])
-        if size not in self._layouts:
-            self._layouts[size] = self._pack(self._plain, size)
+        maps = (min(x.shape[0], torch.get_num_threads()), *x.shape[2:])
+        if maps not in self._layouts:
+            self._layouts[maps] = self._pack(self._plain, maps)
             if len(self._layouts) > _LAYOUTS_KEPT:
                 self._layouts.popitem(last=False)
-        return self._layouts[size]
+        return self._layouts[maps]
 
     def forward(self, x: Tensor, plus: Tensor | None = None) -> Tensor:
         """[batch, inputs, h, w] -> [batch, outputs, h', w'], plus a residual of that shape where one is given."""

@@ -53,13 +53,13 @@ def test_geglu() -> None:
     assert relative_error(packed(layer)(x), layer(x)) < EQUAL
 
 
-@pytest.mark.parametrize("outputs", [64, 96, 192], ids=["one layout", "two layouts", "both"])
+@pytest.mark.parametrize("outputs", [128, 96, 192], ids=["one layout", "two layouts", "both"])
 @pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (1, 1)])
 def test_convolution_of_maps_of_every_size(outputs: int, kernel: int, stride: int) -> None:
     layer = Conv2d(1024, outputs, kernel, stride=stride, padding=kernel // 2)
     ours = packed(layer)
-    for side in (4, 8, 12, 16, 5):
-        x = torch.randn(1, 1024, side, side)
+    for number, side in ((1, 4), (2, 8), (1, 12), (3, 8), (1, 8), (1, 5)):
+        x = torch.randn(number, 1024, side, side)
         expected = layer(x)
         assert relative_error(ours(x), expected) < EQUAL
         assert relative_error(ours(x, plus=torch.ones_like(expected)), expected + 1) < EQUAL
@@ -70,6 +70,18 @@ def test_layouts_for_sizes_are_bounded() -> None:
     for side in range(2, 12):
         ours(torch.randn(1, 1024, side, side))
     assert len(ours._layouts) == 4  # type: ignore[arg-type]
+
+
+def test_layouts_differ_by_the_number_of_maps_up_to_that_of_threads() -> None:
+    """With AVX2, oneDNN lays weights out otherwise where there are fewer maps than threads."""
+    ours, threads = packed(Conv2d(128, 128, 3, padding=1)), torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for number in (1, 2, 3, 8):
+            ours(torch.randn(number, 128, 8, 8))
+    finally:
+        torch.set_num_threads(threads)
+    assert list(ours._layouts) == [(1, 8, 8), (2, 8, 8)]  # type: ignore[arg-type]
 
 
 def test_small_layers_stay_as_they_are() -> None:
