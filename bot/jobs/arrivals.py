@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from typing import NamedTuple
 
 import structlog
 
@@ -23,6 +24,14 @@ KEPT_SECONDS = 3_600.0
 log = structlog.get_logger(__name__)
 
 
+class _Waiting(NamedTuple):
+    """A command that is to be written down."""
+
+    platform: str
+    arrival: Arrival
+    written: asyncio.Future[None]
+
+
 class Arrivals:
     """Keeps a command safe from before its acknowledgement on.
 
@@ -36,19 +45,34 @@ class Arrivals:
         self._heir = heir
         self._clock = clock
         self._late: set[asyncio.Task[None]] = set()
+        self._waiting: list[_Waiting] = []
+        self._keeping: asyncio.Task[None] | None = None
 
     async def keep(self, platform: str, event: str, asked: str) -> None:
         """Write a command down as its adapter will read it again; to be called before it is acknowledged.
 
         Does without where the disk fails or is too slow: the person is better off with an acknowledgement.
         """
-        await asyncio.wait({self._writing(self._keep(platform, event, asked))}, timeout=KEEP_SECONDS)
+        waiting = _Waiting(platform, Arrival(event=event, asked=asked), asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        if self._keeping is None or self._keeping.done():
+            self._keeping = self._writing(self._keep())
+        await asyncio.wait({waiting.written}, timeout=KEEP_SECONDS)
+        if waiting in self._waiting:  # what others may settle meanwhile must not be written after that
+            self._waiting.remove(waiting)
 
-    async def _keep(self, platform: str, event: str, asked: str) -> None:
-        try:
-            await self._store.arrivals.keep(platform, event, asked, self._runner.id, now=self._clock.now())
-        except BotError as error:
-            log.warning("arrival not written", platform=platform, reason=error.sentence)
+    async def _keep(self) -> None:
+        """Those that arrive while others are written down are written down together."""
+        while self._waiting:
+            taken, self._waiting = self._waiting, []
+            arrivals = [(waiting.platform, waiting.arrival) for waiting in taken]
+            try:
+                await self._store.arrivals.keep(arrivals, self._runner.id, now=self._clock.now())
+            except BotError as error:
+                log.warning("arrivals not written", arrivals=len(taken), reason=error.sentence)
+            for waiting in taken:
+                if not waiting.written.done():
+                    waiting.written.set_result(None)
 
     async def settle(self, platform: str, event: str) -> None:
         """Let go of a command that has been answered; one that has become a job is let go of with that.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from bot.store.database import Database
 from engine.types import Value
 
@@ -22,14 +24,15 @@ class ArrivalTable:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def keep(self, platform: str, event: str, asked: str, runner: str, *, now: float) -> None:
-        """Write down what a runner is about to acknowledge; the same event again changes nothing."""
-        async with self._database.transaction() as transaction:
-            await transaction.run(
-                """INSERT INTO arrivals (platform, event, asked, runner, received) VALUES (?, ?, ?, ?, ?)
-                   ON CONFLICT DO NOTHING""",
-                *(platform, event, asked, runner, now),
-            )
+    async def keep(self, arrivals: Iterable[tuple[str, Arrival]], runner: str, *, now: float) -> None:
+        """Write down what a runner is about to acknowledge, by platform; the same event again changes nothing."""
+        async with self._database.transaction(urgent=True) as transaction:
+            for platform, arrival in arrivals:
+                await transaction.run(
+                    """INSERT INTO arrivals (platform, event, asked, runner, received) VALUES (?, ?, ?, ?, ?)
+                       ON CONFLICT DO NOTHING""",
+                    *(platform, arrival.event, arrival.asked, runner, now),
+                )
 
     async def settle(self, platform: str, event: str) -> None:
         """Let go of what has been answered; `JobTable.accept` does the same for what has become a job."""

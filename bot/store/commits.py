@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -24,6 +25,51 @@ class Group:
         self.error: sqlite3.Error | None = None
         """Why all that they wrote is lost."""
 
+    def check(self) -> None:
+        """Raise that error, if there is one."""
+        if self.error is not None:
+            raise self.error
+
+
+class Turns:
+    """A lock: urgent ones get it first, others in the order of their coming."""
+
+    def __init__(self) -> None:
+        self._taken = False
+        self._urgent: deque[asyncio.Future[None]] = deque()
+        self._others: deque[asyncio.Future[None]] = deque()
+
+    @asynccontextmanager
+    async def turn(self, *, urgent: bool = False) -> AsyncIterator[None]:
+        """Hold it."""
+        if self._taken:
+            await self._wait(self._urgent if urgent else self._others)
+        self._taken = True
+        try:
+            yield
+        finally:
+            self._pass_on()
+
+    async def _wait(self, lane: deque[asyncio.Future[None]]) -> None:
+        called = asyncio.get_running_loop().create_future()
+        lane.append(called)
+        try:
+            await called
+        except asyncio.CancelledError:
+            if not called.cancelled():
+                self._pass_on()
+            raise
+
+    def _pass_on(self) -> None:
+        """Call the next one, who holds it from now on."""
+        for lane in (self._urgent, self._others):
+            while lane:
+                called = lane.popleft()
+                if not called.done():
+                    called.set_result(None)
+                    return
+        self._taken = False
+
 
 class SharedCommits:
     """The turns of those who write by one connection."""
@@ -32,17 +78,19 @@ class SharedCommits:
         """`check` is called in every turn before the connection is used, and raises if it may not be."""
         self._connection = connection
         self._check = check
-        self._turn = asyncio.Lock()
+        self._turns = Turns()
         self._open: Group | None = None
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[None]:
+    async def transaction(self, *, urgent: bool = False) -> AsyncIterator[None]:
         """What the body writes is on disk when this ends, or nothing of it if the body raises or is cancelled.
+
+        What is urgent waits for nobody but the one whose turn it is, and commits at once.
 
         Raises:
             sqlite3.Error: it can't be written.
         """
-        async with self._turn:
+        async with self._turns.turn(urgent=urgent):
             self._check()
             group, others = await self._join()
             try:
@@ -52,13 +100,17 @@ class SharedCommits:
                 raise
             if others:
                 await self._run("RELEASE mine")
+            if urgent:
+                await self._end(group)
+                group.check()
+                return
             commit = self._commit_of(group)
         await asyncio.shield(commit)
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
         """The turn of somebody who uses the connection otherwise; what was written is committed first."""
-        async with self._turn:
+        async with self._turns.turn():
             if self._open is not None:
                 await self._end(self._open)
             yield
@@ -97,11 +149,10 @@ class SharedCommits:
         return group.commit
 
     async def _commit(self, group: Group) -> None:
-        async with self._turn:
+        async with self._turns.turn():  # also where somebody else commits the group: only then has it been done
             if self._open is group:
                 await self._end(group)
-        if group.error is not None:
-            raise group.error
+        group.check()
 
     async def _end(self, group: Group) -> None:
         self._open = None

@@ -102,14 +102,16 @@ class Database:
             raise DatabaseError(messages.say("database.damaged", path=self.path))
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Transaction]:
+    async def transaction(self, *, urgent: bool = False) -> AsyncIterator[Transaction]:
         """Read and write: everything in the body is kept, or nothing if it raises or is cancelled.
+
+        What is urgent goes before others who wait to write.
 
         Raises:
             DatabaseError: the file is damaged, full, read-only or busy.
         """
         with _translated(self.path):
-            async with self._commits.transaction():
+            async with self._commits.transaction(urgent=urgent):
                 yield Transaction(self._writing)
 
     @asynccontextmanager

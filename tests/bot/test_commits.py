@@ -37,7 +37,7 @@ def stored(database: Database) -> set[str]:
 
 
 async def write(database: Database, name: str, then: str = "ends", written: asyncio.Event | None = None) -> None:
-    async with database.transaction() as transaction:
+    async with database.transaction(urgent=then == "is urgent") as transaction:
         await transaction.run(INSERT, name)
         if written is not None:
             written.set()
@@ -67,6 +67,27 @@ async def test_alone_a_writer_needs_nothing_but_a_transaction(database: Database
     assert [each for each in statements if not each.startswith("INSERT")] == ["BEGIN IMMEDIATE", "COMMIT"] * 2
 
 
+async def test_what_is_urgent_goes_before_those_who_wait(database: Database) -> None:
+    begun, order = asyncio.Event(), []
+
+    async def mark(name: str, *, urgent: bool = False) -> None:
+        async with database.transaction(urgent=urgent) as transaction:
+            order.append(name)
+            await transaction.run(INSERT, name)
+        assert name in stored(database)
+
+    first = asyncio.create_task(write(database, "first", "hangs", begun))
+    await begun.wait()
+    others = [asyncio.create_task(mark(name)) for name in ("second", "cancelled", "third")]
+    others.append(asyncio.create_task(mark("urgent", urgent=True)))
+    await asyncio.sleep(0)
+    others[1].cancel()
+    first.cancel()
+    await asyncio.gather(first, *others, return_exceptions=True)
+    assert order == ["urgent", "second", "third"]
+    assert stored(database) == {"urgent", "second", "third"}
+
+
 async def test_nobody_goes_on_before_what_they_wrote_is_there_for_all(database: Database) -> None:
     async def see(number: int) -> bool:
         await write(database, str(number))
@@ -75,7 +96,7 @@ async def test_nobody_goes_on_before_what_they_wrote_is_there_for_all(database: 
     assert all(await asyncio.gather(*map(see, range(20))))
 
 
-@given(plan=st.lists(st.sampled_from(["ends", "fails", "hangs"]), min_size=1, max_size=12))
+@given(plan=st.lists(st.sampled_from(["ends", "is urgent", "fails", "hangs"]), min_size=1, max_size=12))
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_exactly_what_ended_well_is_kept(tmp_path: Path, plan: list[str]) -> None:
     async def run() -> None:
@@ -88,9 +109,9 @@ def test_exactly_what_ended_well_is_kept(tmp_path: Path, plan: list[str]) -> Non
                 await written[i].wait()
                 writers[i].cancel()
         results = await asyncio.gather(*writers, return_exceptions=True)
-        kinds = {"ends": type(None), "fails": FailedError, "hangs": asyncio.CancelledError}
+        kinds = {"ends": type(None), "is urgent": type(None), "fails": FailedError, "hangs": asyncio.CancelledError}
         assert [type(result) for result in results] == [kinds[then] for then in plan]
-        assert stored(database) == {str(i) for i, then in enumerate(plan) if then == "ends"}
+        assert stored(database) == {str(i) for i, then in enumerate(plan) if kinds[then] is type(None)}
         await database.close()
 
     asyncio.run(run())
