@@ -67,7 +67,10 @@ def test_settings_of_tools_don_t_set_up_again(checkout: Path) -> None:
     assert bash(checkout, "ensure engine").returncode == 0
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "scripts").iterdir() if not path.suffix))
+SCRIPTS = sorted(path.name for path in (ROOT / "scripts").iterdir() if path.is_file() and not path.suffix)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
 def test_every_script_can_be_parsed_and_started(name: str) -> None:
     path = ROOT / "scripts" / name
     assert path.stat().st_mode & 0o111
