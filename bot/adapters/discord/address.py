@@ -5,6 +5,7 @@ from __future__ import annotations
 import discord
 from pydantic import ValidationError
 
+from bot.adapters.discord.acks import Ack
 from engine.types import Value
 
 DEFAULT_LIMIT = 10 * 2**20
@@ -44,28 +45,22 @@ class Address(Value):
         return bool(self.token) and discord.utils.utcnow().timestamp() < self.expires - MARGIN
 
 
-def of(
-    interaction: discord.Interaction,
-    message: int | None,
-    *,
-    private: bool = False,
-    direct: bool = False,
-    kept: bool = False,
-) -> Address:
-    """The address of an interaction that has been acknowledged."""
+def of(interaction: discord.Interaction, ack: Ack, *, direct: bool = False) -> Address:
+    """The address of an interaction that is acknowledged in this way; the first answer is yet to be named."""
+    pressed = interaction.message if ack is Ack.SILENT else None
     return Address(
         application=interaction.application_id,
         token=interaction.token,
         expires=interaction.expires_at.timestamp(),
         interaction=interaction.id,
-        message=message,
+        message=pressed.id if pressed else None,
         channel=interaction.channel_id,
         server=interaction.guild_id,
         person=interaction.user.id,
         limit=interaction.filesize_limit,
-        private=private,
+        private=ack is Ack.PRIVATE,
         direct=direct,
-        kept=kept,
+        kept=ack is Ack.SILENT,
     )
 
 

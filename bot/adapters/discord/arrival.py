@@ -10,9 +10,9 @@ import structlog
 from pydantic import Field, ValidationError
 
 from bot.adapters.discord import address
-from bot.adapters.discord.acks import BROKEN, Ack
+from bot.adapters.discord.acks import BROKEN
 from bot.adapters.discord.address import Address
-from bot.adapters.discord.incoming import DIRECT, Asked
+from bot.adapters.discord.incoming import Asked
 from bot.adapters.discord.wire import Wire
 from bot.chat import Invocation
 from engine.types import Value
@@ -29,15 +29,8 @@ class Arrival(Value):
     """As Discord describes them."""
 
     @classmethod
-    def of(cls, interaction: discord.Interaction, asked: Asked, ack: Ack) -> Self:
-        """What an interaction asks for that will be acknowledged in this way."""
-        where = address.of(
-            interaction,
-            interaction.message.id if ack is Ack.SILENT and interaction.message is not None else None,
-            private=ack is Ack.PRIVATE,
-            direct=asked.command in DIRECT,
-            kept=ack is Ack.SILENT,
-        )
+    def of(cls, interaction: discord.Interaction, asked: Asked, where: Address) -> Self:
+        """What an interaction asks for, to be answered there."""
         data: Mapping[str, Any] = interaction.data or {}
         files = tuple(data.get("resolved", {}).get("attachments", {}).values())
         return cls(invocation=asked.invocation(interaction, where.model_dump_json()), files=files)

@@ -248,33 +248,34 @@ class EaselClient(discord.AutoShardedClient):
     async def _answer(self, interaction: discord.Interaction, asked: Asked, *, ack: Ack | None = None) -> None:
         """Write the command down and acknowledge it; then fetch what came along, and dispatch it."""
         ack = ack or (Ack.PRIVATE if asked.private else Ack.PUBLIC)
-        arrival = Arrival.of(interaction, asked, ack)
+        where = address.of(interaction, ack, direct=asked.command in incoming.DIRECT)
+        arrival = Arrival.of(interaction, asked, where)
         event = arrival.invocation.event
         await self._dispatcher.arrivals.keep(incoming.PLATFORM, event, arrival.model_dump_json())
-        where = None
+        begun = None
         try:
-            where = await self._begun(interaction, ack, direct=asked.command in incoming.DIRECT)
+            begun = await self._begun(interaction, ack, where)
         finally:
-            if where is None and not self.is_closed():
+            if begun is None and not self.is_closed():
                 await self._dispatcher.arrivals.settle(incoming.PLATFORM, event)
-        if where is not None:
-            self._start(interaction, where, self._updates(arrival, where.model_dump_json()))
+        if begun is not None:
+            self._start(interaction, begun, self._updates(arrival, begun.model_dump_json()))
 
     async def _refuse(self, interaction: discord.Interaction, sentence: str) -> None:
         """Say that it can't be done, to the person alone."""
-        where = await self._begun(interaction, Ack.PRIVATE)
+        where = await self._begun(interaction, Ack.PRIVATE, address.of(interaction, Ack.PRIVATE))
         if where is not None:
             self._start(interaction, where, _refusal(sentence))
 
-    async def _begun(self, interaction: discord.Interaction, ack: Ack, *, direct: bool = False) -> Address | None:
-        """Acknowledge; None if it is too late for that."""
+    async def _begun(self, interaction: discord.Interaction, ack: Ack, where: Address) -> Address | None:
+        """Acknowledge, and learn the name of the first answer; None if it is too late for that."""
         try:
             message = await acknowledge(interaction, ack)
         except (discord.HTTPException, *BROKEN) as error:
             # The person sees that it failed and may ask again; going on would draw what nobody waits for.
             log.warning("not acknowledged", interaction=interaction.id, reason=str(error))
             return None
-        return address.of(interaction, message, private=ack is Ack.PRIVATE, direct=direct, kept=ack is Ack.SILENT)
+        return where.model_copy(update={"message": message})
 
     def _start(self, interaction: discord.Interaction, where: Address, updates: AsyncGenerator[Update, None]) -> None:
         self._answers.start(updates, DiscordSurface(self._means, where, interaction.locale.value))

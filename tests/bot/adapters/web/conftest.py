@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -99,10 +98,7 @@ def chromium() -> str:
     """The browser's path; installed when it is missing."""
     found = subprocess.run([ROOT / "scripts" / "browser"], capture_output=True, text=True, check=False)
     if found.returncode:
-        said = found.stderr.strip().splitlines()[-1]
-        if os.environ.get("CI"):
-            pytest.fail(said)
-        pytest.skip(said)
+        pytest.fail(found.stderr.strip().splitlines()[-1])
     return found.stdout.strip().splitlines()[-1]
 
 

@@ -151,6 +151,7 @@ async def test_two_people_do_not_see_each_other_s_pictures(studio: Studio) -> No
     async with studio.visit("ada") as ada, studio.visit("bob") as bob:
         figure = await draw(ada, "a secret garden --seed 9")
         address = await figure.get_by_role("link").first.get_attribute("href")
+        await draw(bob, "a plain fence --seed 9")
         await tab(bob, "History")
         await expect(bob.locator(".ez-entry").first).to_be_visible()
         await expect(bob.get_by_text("a secret garden")).to_have_count(0)
@@ -188,7 +189,7 @@ async def test_a_moderator_removes_a_picture(studio: Studio) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_it_fits_a_telephone(studio: Studio, scheme: Literal["light", "dark"]) -> None:
     async with studio.visit("ada", width=375, scheme=scheme) as page:
-        await expect(page.locator(".ez-figure").first).to_be_visible()
+        await draw(page, "a tall tower --seed 6")
         for name in ("More options", "Visible mark"):
             await unfold(page, name)
         wide = "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
@@ -231,6 +232,8 @@ async def test_the_page_asks_nobody_else_and_complains_of_nothing(studio: Studio
 
 
 async def test_every_press_has_a_name_of_its_own(studio: Studio) -> None:
+    async with studio.visit("ada") as page:
+        await draw(page, "a small shed --seed 6")
     with closing(sqlite3.connect(studio.settings.database)) as database:
         events = [event for (event,) in database.execute("SELECT event FROM jobs")]
     assert events
