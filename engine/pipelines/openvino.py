@@ -259,11 +259,15 @@ def _deep_channels(parts: Components) -> int:
 
 
 def _write(module: nn.Module, examples: tuple[Tensor, ...], fixed: Iterable[tuple[int, ...]], path: Path) -> None:
+    """Convert a module, traced once: a second trace, which would only confirm the first, takes as long again."""
     ov = import_openvino()
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
     shapes = [ov.PartialShape(list(shape)) for shape in fixed]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's tracer, which OpenVINO uses
-        model = ov.convert_model(module.eval(), example_input=examples, input=shapes)
+        traced = TorchScriptPythonDecoder(module.eval(), example_input=examples, trace_kwargs={"check_trace": False})
+        model = ov.convert_model(traced, input=shapes)
     ov.save_model(model, path, compress_to_fp16=False)
 
 
