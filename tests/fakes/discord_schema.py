@@ -7,10 +7,9 @@ import re
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-import jsonschema
-from referencing import Registry
-from referencing.jsonschema import DRAFT202012
+from jsonschema_rs import Draft202012, Draft202012Validator, Registry
 
 DOCUMENT = Path(__file__).parents[3] / "shared" / "data" / "discord-openapi.json"
 """Not part of this repository; without it, nothing is judged."""
@@ -24,8 +23,8 @@ def _document() -> dict[str, Any]:
 
 
 @cache
-def _registry() -> Any:
-    return Registry().with_resource(NAME, DRAFT202012.create_resource(_document()))
+def _registry() -> Registry:
+    return Registry([(NAME, _document())], draft=Draft202012)
 
 
 @cache
@@ -36,10 +35,10 @@ def _paths() -> tuple[tuple[re.Pattern[str], str], ...]:
 
 
 @cache
-def _validator(template: str, method: str, media: str) -> Any:
+def _validator(template: str, method: str, media: str) -> Draft202012Validator:
     pointer = f"paths/{template.replace('~', '~0').replace('/', '~1')}/{method}/requestBody/content/"
-    schema = {"$ref": f"{NAME}#/{pointer}{media.replace('/', '~1')}/schema"}
-    return jsonschema.Draft202012Validator(schema, registry=_registry())
+    schema = {"$ref": f"{NAME}#/{quote(pointer + media.replace('/', '~1'), safe='/~')}/schema"}
+    return Draft202012Validator(schema, registry=_registry())
 
 
 def violations(method: str, path: str, media: str, body: Any) -> list[str]:
@@ -55,7 +54,7 @@ def violations(method: str, path: str, media: str, body: Any) -> list[str]:
     if media not in operation.get("requestBody", {}).get("content", {}):
         return [f"{method} {path}: takes no {media}"]
     errors = _validator(template, method.lower(), media).iter_errors(_as_documented(body))
-    return [f"{method} {path}: {error.json_path} {error.message[:300]}" for error in errors]
+    return [f"{method} {path}: {'/'.join(map(str, error.instance_path))} {error.message[:300]}" for error in errors]
 
 
 def _as_documented(body: Any) -> Any:

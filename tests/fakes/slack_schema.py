@@ -7,7 +7,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-from jsonschema import Draft7Validator
+from jsonschema_rs import Draft7Validator
 
 FREE = frozenset(
     {"text", "value", "alt_text", "initial_value", "action_id", "block_id", "private_metadata", "fallback"}
@@ -35,7 +35,7 @@ def _blank(item: Any) -> Any:
 @lru_cache(maxsize=1000)
 def _wrong(item: str, name: str) -> tuple[str, ...]:
     errors = _validator(name).iter_errors(json.loads(item))
-    return tuple(f"{'/'.join(map(str, error.absolute_path))} {error.message}"[:300] for error in errors)
+    return tuple(f"{'/'.join(map(str, error.instance_path))} {error.message}"[:300] for error in errors)
 
 
 @cache

@@ -285,9 +285,9 @@ def test_the_checks_themselves_find_what_slack_refuses() -> None:
     assert slack_blocks.problems([{"type": "actions", "elements": [button]}])[-1] == "text of 76 characters"
     assert slack_blocks.problems([{"type": "section", "text": plain_text("x")}] * 51) == ["51 blocks"]
     assert "is not one of" in slack_blocks.problems([{"type": "nonsense"}])[0]
-    assert "'elements' is a required" in slack_blocks.problems([{"type": "actions"}])[0]
+    assert '"elements" is a required' in slack_blocks.problems([{"type": "actions"}])[0]
     wrong = {"type": "actions", "elements": [{"type": "button", "text": plain_text("x"), "colour": "red"}]}
-    assert "'colour'" in slack_blocks.problems([wrong])[0]
+    assert '"colour"' in slack_blocks.problems([wrong])[0]
     assert slack_blocks.live({"text": "<!channel>"}) == ["<!channel>"]
     assert slack_blocks.live({"text": "", "blocks": [{"type": "mrkdwn", "text": "*x*"}]}) == ["*x*"]
 
