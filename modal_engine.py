@@ -35,8 +35,8 @@ MODELS, PICTURES, STATE = HOME / "models", HOME / "cache", HOME / "state"
 DETOXIFY = PurePosixPath("/opt/detoxify")
 CONSTRAINTS = "/opt/constraints.txt"
 TORCH_FOR_CPU = "https://download.pytorch.org/whl/cpu"
-GENERATION_SECONDS = int(SETTINGS.generation_timeout) + 30
-"""Modal's limit for a call; ours comes first, and has a sentence."""
+GENERATION_SECONDS = RENTAL.startup_timeout + 2 * int(SETTINGS.generation_timeout) + 30
+"""Modal's limit for a call, which may wait for a model or for others; ours comes first, and has a sentence."""
 SERVED_SECONDS = 86_400
 """Modal's longest: a page that stays open is one request, and may not end the container that all others are in."""
 ENVIRONMENT: dict[str, str | None] = {**SETTINGS.carried(), "EASEL_HOME": str(HOME), "HF_HUB_OFFLINE": "1"}

@@ -15,10 +15,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import takewhile
+from typing import Any
 
 import structlog
 
-from engine.pipelines.base import Drawing, Pipeline, Report
+from engine.pipelines.base import Drawing, OnStep, Pipeline, Report
 from engine.pipelines.commission import Commission
 from engine.pipelines.company import Company
 from engine.pipelines.stepping import Stepped
@@ -27,6 +28,8 @@ from engine.types import ResolvedRequest, Stage
 MakePipeline = Callable[[str], Pipeline]
 """Builds the unloaded pipeline of a model by its name; called in the batcher's thread."""
 
+STUCK_SECONDS = 240.0
+"""How long loading a model or taking a step may last before the thread counts as hanging."""
 CLOSE_SECONDS = 3.0
 """How long `close` waits for a load or a step, which nothing can break off."""
 
@@ -74,6 +77,12 @@ class Batcher:
         self._unfinished: list[Commission] = []
         self._serving = False
         self._loaded: _Loaded | None = None
+        self._moved = monotonic()
+
+    @property
+    def stuck(self) -> bool:
+        """Whether the thread hangs: nothing can break off what it does, but this machine can be replaced."""
+        return self._serving and self._monotonic() - self._moved > STUCK_SECONDS
 
     def outlook(self, model: str) -> Stage:
         """Whether a model is in memory, so that drawing starts at once."""
@@ -93,7 +102,7 @@ class Batcher:
         with self._lock:
             if not self._serving:
                 self._thread.submit(self._serve)
-                self._serving = True
+                self._serving, self._moved = True, self._monotonic()
             self._unfinished.append(commission)
         try:
             return await asyncio.wrap_future(commission.outcome)
@@ -117,6 +126,7 @@ class Batcher:
 
     def _serve(self) -> None:
         while commissions := self._still_unfinished():
+            self._moved = self._monotonic()
             try:
                 self._go_round(commissions)
             except Exception as error:  # noqa: BLE001  (it crosses to the event loop, and the thread must go on)
@@ -176,7 +186,16 @@ class Batcher:
             pipeline = self._load(commission.model)
             if commission.waiting and not self._can_join(commission):
                 commission.start()
-                commission.finish(pipeline.draw(commission.requests, commission.on_step))
+                commission.finish(pipeline.draw(commission.requests, self._moving(commission.on_step)))
+
+    def _moving(self, on_step: OnStep) -> OnStep:
+        """The same, and it is seen that the thread doesn't hang."""
+
+        def moving(*news: Any) -> None:  # noqa: ANN401  (whatever a pipeline tells)
+            self._moved = self._monotonic()
+            on_step(*news)
+
+        return moving
 
     def _load(self, model: str) -> Pipeline:
         """The model's pipeline, loaded; the one before it is let go first, for two may not fit."""

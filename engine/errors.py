@@ -2,7 +2,8 @@
 
     EngineError
     ├── InputError             what was asked for can't be drawn; names the option, its bounds and what was given
-    │   └── UnknownModelError
+    │   ├── UnknownModelError
+    │   └── DeviceMissingError this machine has no such device
     ├── WeightsError           a model's files are missing, truncated or of the wrong shape
     ├── SafetyUnavailableError a checker can't load or crashed, so nothing may pass
     ├── CredentialsError       pictures can't be signed: no usable certificate, key or library
@@ -11,6 +12,7 @@
     ├── TookTooLongError       drawing passed its time limit
     ├── BudgetSpentError       the month's budget for GPUs is spent, and the cache doesn't hold the picture
     ├── UnreachableError       the service that draws doesn't answer
+    │   └── BrokeOffError      it did, and was lost at work; maybe by what it was asked for
     ├── VersionMismatchError   the bot and the service that draws don't speak the same version
     ├── ExtraMissingError      an optional package is not installed
     ├── FetchError             a download failed or its content is not what was pinned
@@ -42,6 +44,12 @@ class UnknownModelError(InputError):
     """No model of that name is known or allowed."""
 
     code = "model"
+
+
+class DeviceMissingError(InputError):
+    """This machine has no such device."""
+
+    code = "device"
 
 
 class WeightsError(EngineError):
@@ -95,6 +103,12 @@ class UnreachableError(EngineError):
     """The service that draws doesn't answer."""
 
     code = "unreachable"
+
+
+class BrokeOffError(UnreachableError):
+    """A machine was lost while it drew."""
+
+    code = "broke_off"
 
 
 class VersionMismatchError(EngineError):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from engine.errors import EngineError, TookTooLongError, UnreachableError
+from engine.errors import BrokeOffError, EngineError, TookTooLongError, UnreachableError
 from engine.types import Cancelled, Event, Failed, Order, Progress, Stage
 
 BREAKS = 8
 """Calls of an order that may break off one after the other with nothing finished: maybe it is the order that kills the
 machine, and everybody else's work with it."""
+GPU_BREAKS = 4
+"""GPUs that may fail at one of its pictures, for the same reason; who draws beside it on them has room to spare."""
 BROKEN = "The GPU service broke off before the picture was finished."
 LATE = "The GPU service did not answer in time, so this was given up; ask again later."
 _TOO_OFTEN = "The GPU service broke off again and again while this was drawn, so it was given up; ask again later."
@@ -33,6 +36,7 @@ class Session:
         self._asked: Sequence[int] = ()
         self._put_off: set[int] = set()
         self._breaks = 0
+        self._gpu_breaks = Counter[int]()
 
     def begin(self) -> Order:
         """The order of what is still open, for another call."""
@@ -54,6 +58,8 @@ class Session:
         if place not in self.open:
             return None
         if not isinstance(event, Progress):
+            if isinstance(event, Failed) and event.code == BrokeOffError.code:
+                event = self._broke_a_gpu(place, event)
             passing = isinstance(event, Failed) and event.code == UnreachableError.code
             if passing or (isinstance(event, Cancelled) and not self.stop.is_set()):
                 self._put_off.add(place)
@@ -61,6 +67,13 @@ class Session:
             self.open.remove(place)
             self._breaks = 0
         return event.model_copy(update={"index": place})
+
+    def _broke_a_gpu(self, place: int, failed: Failed) -> Failed:
+        """As if none had been there, unless this has happened too often."""
+        self._gpu_breaks[place] += 1
+        if self._gpu_breaks[place] < GPU_BREAKS:
+            return failed.model_copy(update={"code": UnreachableError.code})
+        return failed.model_copy(update={"code": TookTooLongError.code, "sentence": _TOO_OFTEN})
 
     def check(self) -> None:
         """See that the call answered for all of its pictures, if only to put them off.

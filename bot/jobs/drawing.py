@@ -21,7 +21,9 @@ from bot.store.rows import JobRow, JobState, PictureRow, PictureState, part_of
 from engine.errors import EngineError, GenerationCancelled
 from engine.types import Cached, Cancelled, Cost, Event, Failed, Image, Layer, Order, Progress, Refused, ResolvedRequest
 
-LASTING = frozenset({"input", "model", "weights", "safety", "extra", "memory", "timeout", "budget", "version"})
+LASTING = frozenset(
+    {"input", "model", "weights", "safety", "extra", "device", "memory", "timeout", "budget", "version"}
+)
 """Codes of engine errors that another attempt can't mend."""
 WRONG_INPUT = frozenset({"input", "model"})
 """Codes of those that the person can mend by asking for something else."""

@@ -78,6 +78,8 @@ class Chats:
         self._starting: asyncio.Task[None] | None = None
         self._over = False
         self._attended = 0
+        self._events = 0
+        """Taken so far."""
         self._asked: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -143,7 +145,10 @@ class Chats:
 
     async def _attend(self) -> None:
         quiet, before, looks = 0.0, frozenset[str](), 0
-        while self._session is not None and quiet < QUIET_SECONDS:
+        seen = self._events
+        while self._session is not None and (quiet < QUIET_SECONDS or self._events != seen):
+            if self._events != seen:  # one that came while this slept found itself attended to
+                quiet, seen = 0.0, self._events
             now = await self._app.jobs.in_flight()
             if now != before:
                 await self._keeper.save()
@@ -198,6 +203,7 @@ class Chats:
 
     def _keep_soon(self) -> None:
         """Ask for the machine to be kept, unless it is; the answer to the event doesn't wait for that."""
+        self._events += 1
         if self._attended == 0 and (self._asked is None or self._asked.done()):
             self._asked = asyncio.create_task(self._ask_to_keep())
 

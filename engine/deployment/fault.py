@@ -9,7 +9,7 @@ from copy import copy
 import structlog
 
 from engine.cache.volume import Volume
-from engine.errors import EngineError, UnreachableError
+from engine.errors import DeviceMissingError, EngineError, UnreachableError
 
 RETRY_SECONDS = 30.0
 """How long a service that didn't start, or a model that wasn't there, is taken for granted."""
@@ -34,6 +34,9 @@ class Fault:
         """Keep what goes wrong inside."""
         try:
             yield
+        except DeviceMissingError as error:  # another machine may have the GPU that this one was to have
+            log.error("service not ready", code=error.code, reason=error.sentence)  # noqa: TRY400
+            self._keep(UnreachableError(NOT_READY))
         except EngineError as error:
             log.error("service not ready", code=error.code, reason=error.sentence)  # noqa: TRY400  (it says everything)
             self._keep(error)

@@ -16,7 +16,7 @@ from engine.batcher import Batcher
 from engine.cache.volume import Volume
 from engine.deployment.answers import answers
 from engine.deployment.fault import Fault, reloaded
-from engine.errors import EngineError, MemoryExhaustedError, UnreachableError
+from engine.errors import BrokeOffError, EngineError, MemoryExhaustedError
 from engine.models.registry import ModelSource, resolve
 from engine.orders import INTERNAL_FAULT
 from engine.pipelines.base import Drawing, Pipeline, Previews, Report
@@ -107,6 +107,7 @@ class GeneratorService:
                 timeout=self._settings.generation_timeout,
                 previews=self._settings.previews,
                 most=self._settings.max_batch,
+                monotonic=self._monotonic,
             )
         self.move()
 
@@ -141,11 +142,14 @@ class GeneratorService:
                 raise
             log.exception("the GPU failed")
             await self._retire()
-            raise UnreachableError(GPU_FAILED) from error
+            raise BrokeOffError(GPU_FAILED) from error
         finally:
             stop.set()
             drawing.cancel()
             await asyncio.gather(drawing, return_exceptions=True)
+            if batcher.stuck:  # whoever comes next would wait behind what hangs
+                log.error("drawing hangs")
+                await self._retire()
         costs = self._meter.read(begun, len(drawings))
         for place, (drawn, cost) in enumerate(zip(drawings, costs, strict=True)):
             yield wire.value(await asyncio.to_thread(packed, replace(drawn, cost=cost), place))

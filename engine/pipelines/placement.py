@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from engine.errors import ExtraMissingError, InputError
+from engine.errors import DeviceMissingError, ExtraMissingError, InputError
 from engine.settings import EngineSettings
 
 HALF = (torch.float16, torch.bfloat16)
@@ -27,12 +27,14 @@ def choose_device(settings: EngineSettings) -> torch.device:
     """The device that was asked for; `auto` takes a GPU where there is one.
 
     Raises:
-        InputError: the device is not there.
+        DeviceMissingError: the device is not there.
     """
     if settings.device == "auto":
         return torch.device(next(name for name in ("cuda", "mps", "cpu") if _THERE[name]()))
     if not _THERE[settings.device]():
-        raise InputError(f"EASEL_DEVICE is {settings.device}, but torch finds no such device here; use auto or cpu.")
+        raise DeviceMissingError(
+            f"EASEL_DEVICE is {settings.device}, but torch finds no such device here; use auto or cpu."
+        )
     return torch.device(settings.device)
 
 

@@ -17,7 +17,7 @@ from PIL.Image import Image as Bitmap
 from pydantic import ConfigDict, Field, TypeAdapter
 
 from engine import wire
-from engine.errors import GenerationCancelled, TookTooLongError, UnreachableError
+from engine.errors import BrokeOffError, GenerationCancelled, TookTooLongError, UnreachableError
 from engine.line import Call, Line, Remote
 from engine.pipelines.base import Drawing, Previews, Report
 from engine.types import Cost, Note, ResolvedRequest, Stage, Value
@@ -25,8 +25,11 @@ from engine.types import Cost, Note, ResolvedRequest, Stage, Value
 POLL_SECONDS = 0.2
 """How often it is asked whether somebody wants to stop: the wish is set from other threads."""
 STARTS = 3
-"""Containers that a call may begin in. Modal gives what a lost one was drawing to the next, without end, and maybe
-it is the picture that kills them."""
+"""Calls for a batch whose containers may be lost one after the other: maybe it is the picture that kills them."""
+SILENCE = 60.0
+"""Seconds without an answer, once there was one, after which a container counts as lost; they say every five that they
+go on. Modal gives what a lost one was at work on to the next, without end, but of its answers those that the first has
+given are never heard: their numbers are known already. So the call is given up for another one."""
 BROKE_OFF = "The GPU service broke off before the picture was finished."
 
 
@@ -92,6 +95,57 @@ def _bitmap(data: bytes) -> Bitmap:
         return picture.convert("RGB")
 
 
+class _LostError(Exception):
+    """A container has fallen silent."""
+
+
+class Patience:
+    """How long a call is waited for: until it has begun, until it draws, until it is done, and from sign to sign.
+
+    Args:
+        monotonic: a clock.
+        startup: seconds until a container takes the call, and then until drawing begins: a model may have to be loaded,
+            and those before it come first.
+        timeout: seconds that drawing may take.
+    """
+
+    def __init__(self, monotonic: Callable[[], float], *, startup: float, timeout: float) -> None:
+        self._monotonic = monotonic
+        self._startup = startup
+        self._timeout = timeout
+        self._heard: float | None = None
+        self._drawing = False
+        self._limit = monotonic() + startup
+
+    def answered(self) -> None:
+        """There is a sign of life."""
+        if self._heard is None:
+            self._limit = self._monotonic() + self._startup
+        self._heard = self._monotonic()
+
+    def drawing(self) -> None:
+        """There is a step."""
+        if not self._drawing:
+            self._drawing, self._limit = True, self._monotonic() + self._timeout
+
+    def check(self) -> None:
+        """See that it isn't spent.
+
+        Raises:
+            UnreachableError: no container took the call, or none came to draw it.
+            TookTooLongError: drawing passed its time limit.
+            _LostError: there is no sign of life any more.
+        """
+        now = self._monotonic()
+        if self._heard is not None and now - self._heard > SILENCE:
+            raise _LostError
+        if now <= self._limit:
+            return
+        if self._drawing:
+            raise TookTooLongError(f"Drawing took longer than {self._timeout:g} seconds and was given up.")
+        raise UnreachableError("No GPU could be had in time; try again later.")
+
+
 class RemoteRenderer:
     """Asks GPU containers for one picture a call, so that an order spreads over as many of them as there are.
 
@@ -101,7 +155,7 @@ class RemoteRenderer:
         remote: the GPU class.
         at_once: calls at a time, as many as all containers take together; more would wait over there, uncounted.
         timeout: seconds that drawing may take once it has begun.
-        startup: seconds that it may take until then: all GPUs may be busy, and a new one has to start.
+        startup: seconds until a container takes the call, and then until it draws: all GPUs may be busy.
         warm_for: seconds after its last picture for which a container is still there.
         monotonic: a clock.
     """
@@ -138,45 +192,56 @@ class RemoteRenderer:
         Raises:
             GenerationCancelled: `stop` was set; the container has been told.
             UnreachableError: no container took the batch in time, or the line broke.
+            BrokeOffError: every container that took it was lost.
             TookTooLongError: drawing passed its time limit.
             EngineError: whatever the container answered.
         """
         async with self._turns:
-            if stop.is_set():
-                raise GenerationCancelled
-            call = self._line.call(wire.call(requests=tuple(requests)))
-            try:
-                drawn = await self._follow(call, report, stop)
-            finally:
-                await call.close()
-        if sorted(drawn) != list(range(len(requests))):
-            raise UnreachableError(BROKE_OFF)
-        return [await asyncio.to_thread(unpacked, drawn[place]) for place in range(len(requests))]
+            for _ in range(STARTS):
+                drawn = await self._drawn(requests, report, stop)
+                if sorted(drawn) == list(range(len(requests))):
+                    return [await asyncio.to_thread(unpacked, drawn[place]) for place in range(len(requests))]
+        raise BrokeOffError(BROKE_OFF)
+
+    async def _drawn(
+        self, requests: Sequence[ResolvedRequest], report: Report, stop: threading.Event
+    ) -> dict[int, Drawn]:
+        """What one call brings: without some of the pictures, if its container was lost."""
+        if stop.is_set():
+            raise GenerationCancelled
+        call = self._line.call(wire.call(requests=tuple(requests)))
+        try:
+            return await self._follow(call, report, stop)
+        except _LostError:
+            return {}
+        finally:
+            await call.close()
 
     async def close(self) -> None:
         """Let go of calls that have not begun."""
         await self._line.close()
 
     async def _follow(self, call: Call, report: Report, stop: threading.Event) -> dict[int, Drawn]:
-        """The pictures by their places."""
+        """The pictures by their places.
+
+        Raises:
+            _LostError: there is no sign of life any more.
+        """
         drawn: dict[int, Drawn] = {}
-        starts = 0
-        limit = self._monotonic() + self._startup
-        while (answer := await self._next(call, stop, limit, began=starts > 0)) is not None:
+        patience = Patience(self._monotonic, startup=self._startup, timeout=self._timeout)
+        while (answer := await self._next(call, stop, patience)) is not None:
             self._last_heard = self._monotonic()
-            if answer.call is not None:
-                starts, limit = starts + 1, self._monotonic() + self._timeout
-                if starts > STARTS:
-                    raise UnreachableError(BROKE_OFF)
-            elif answer.value is not None:
+            patience.answered()
+            if answer.value is not None:
                 news = wire.understood(NEWS, answer.value)
                 if isinstance(news, Drawn):
                     drawn[news.place] = news
                 else:
+                    patience.drawing()
                     report(news.step, news.steps, _previews(news))
         return drawn
 
-    async def _next(self, call: Call, stop: threading.Event, limit: float, *, began: bool) -> wire.Answer | None:
+    async def _next(self, call: Call, stop: threading.Event, patience: Patience) -> wire.Answer | None:
         answer = asyncio.ensure_future(call.next())
         try:
             while True:
@@ -185,10 +250,6 @@ class RemoteRenderer:
                     return answer.result()
                 if stop.is_set():
                     raise GenerationCancelled
-                if self._monotonic() <= limit:
-                    continue
-                if began:
-                    raise TookTooLongError(f"Drawing took longer than {self._timeout:g} seconds and was given up.")
-                raise UnreachableError("No GPU could be had in time; try again later.")
+                patience.check()
         finally:
             answer.cancel()

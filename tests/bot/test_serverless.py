@@ -146,6 +146,27 @@ async def test_a_second_event_needs_no_second_keeper(tmp_path: Path) -> None:
         assert len(discord.pictures) == 2
 
 
+async def test_an_event_at_the_end_of_the_last_look_is_attended_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It finds the machine attended, and so asks for nobody."""
+    monkeypatch.setattr(chats, "LOOK_SECONDS", 2.0)
+    monkeypatch.setattr(chats, "QUIET_SECONDS", 2.0)
+    discord, engine = FakeDiscord(), ScriptedEngine()
+    async with discord.serving(), machine(tmp_path, "one", engine, **for_discord(discord)) as one:
+        connected(discord, one)
+        attending = asyncio.create_task(one.chats.attend())
+        await asyncio.sleep(0)
+        engine.gate.clear()
+        await Person(discord).imagine("a red apple")
+        await asyncio.sleep(2.1)
+        assert not attending.done()
+        engine.gate.set()
+        await asyncio.wait_for(attending, 20)
+        assert one.kept == []
+        assert len(discord.pictures) == 1
+
+
 async def test_strangers_get_nothing_and_keep_nothing(tmp_path: Path) -> None:
     discord = FakeDiscord()
     async with discord.serving(), machine(tmp_path, "one", ScriptedEngine(), **for_discord(discord)) as one:

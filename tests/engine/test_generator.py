@@ -9,9 +9,17 @@ from typing import Any
 import pytest
 
 from engine import wire
+from engine.batcher import STUCK_SECONDS
 from engine.deployment import fault
 from engine.deployment.generator import GeneratorService
-from engine.errors import EngineError, MemoryExhaustedError, UnreachableError, WeightsError
+from engine.errors import (
+    BrokeOffError,
+    DeviceMissingError,
+    EngineError,
+    MemoryExhaustedError,
+    UnreachableError,
+    WeightsError,
+)
 from engine.models.registry import ModelSource
 from engine.pipelines.base import Drawing
 from engine.pipelines.remote import NEWS, Drawn, Step, unpacked
@@ -86,20 +94,21 @@ async def test_a_gpu_that_failed_is_replaced_and_its_picture_drawn_elsewhere(tmp
         await draw_on_gpu(service)
     assert retired == []
     pipeline.fault = RuntimeError("CUDA error: an illegal memory access was encountered")
-    with pytest.raises(UnreachableError, match="GPU failed"):
+    with pytest.raises(BrokeOffError, match="GPU failed"):
         await draw_on_gpu(service)
     assert retired == [True]
     await service.close()
 
 
-async def test_a_machine_that_fails_to_start_twice_is_replaced(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cause", [OSError("the driver is gone"), DeviceMissingError("There is no cuda here.")])
+async def test_a_machine_that_fails_to_start_twice_is_replaced(tmp_path: Path, cause: Exception) -> None:
     retired, clock = [], Clock()
 
     async def retire() -> None:
         retired.append(True)
 
     def broken(*_: object) -> ScriptedPipeline:
-        raise OSError("the driver is gone")
+        raise cause
 
     service = GeneratorService(EngineSettings(home=tmp_path), RENTAL, make=broken, retire=retire, monotonic=clock)
     service.load()
@@ -111,6 +120,31 @@ async def test_a_machine_that_fails_to_start_twice_is_replaced(tmp_path: Path) -
     with pytest.raises(UnreachableError, match="could not start"):
         await draw_on_gpu(service)
     assert retired == [True]
+    await service.close()
+
+
+async def test_a_machine_that_hangs_is_replaced_once_somebody_has_given_up(tmp_path: Path) -> None:
+    """Nothing can break off what its thread does, and whoever comes next would wait behind it."""
+    pipeline, retired, clock = ScriptedPipeline(), [], Clock()
+
+    async def retire() -> None:
+        retired.append(True)
+
+    settings = EngineSettings(home=tmp_path)
+    service = GeneratorService(settings, RENTAL, make=pipeline, retire=retire, monotonic=clock)
+    service.load()
+    service.wake()
+    pipeline.gate.clear()
+    for patience, replaced in ((STUCK_SECONDS - 1, []), (2, [True])):
+        waiting = asyncio.create_task(draw_on_gpu(service))
+        await asyncio.to_thread(pipeline.begun.wait)
+        for _ in range(20):  # until the second one, too, waits for its picture
+            await asyncio.sleep(0)
+        clock.time += patience
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        assert retired == replaced
+    pipeline.gate.set()
     await service.close()
 
 

@@ -9,7 +9,7 @@ from modal import exception
 
 from bot.clients.deployed import DeployedEngine
 from bot.clients.modal import Deployed
-from bot.clients.session import BREAKS
+from bot.clients.session import BREAKS, GPU_BREAKS
 from engine.errors import EngineError, TookTooLongError
 from engine.types import Cancelled, Failed, Image, Progress, Stage
 from tests.bot.clients.meeting import endings, follow, meeting, order, stages
@@ -195,6 +195,24 @@ async def test_a_gpu_that_can_t_be_had_is_tried_again() -> None:
     handle.engine.endings["apple"] = lambda index: _once(handle.engine, index)
     async with meeting(handle) as client:
         assert endings(await follow(client, "apple", "pear")) == [(1, "pear"), (0, "apple")]
+
+
+async def test_a_picture_that_breaks_gpus_is_given_up_and_hurts_nobody_else() -> None:
+    """Each call breaks one, and whoever draws beside it on that."""
+    handle, asked = ModalHandle(), []
+
+    def breaks(index: int) -> Failed:
+        asked.append(index)
+        return Failed(index=index, code="broke_off", sentence="The GPU failed.")
+
+    handle.engine.endings["apple"] = breaks
+    async with meeting(handle) as client:
+        events = await follow(client, "apple", "pear")
+    assert endings(events)[0] == (1, "pear")
+    (failed,) = [event for event in events if isinstance(event, Failed)]
+    assert (failed.index, failed.code) == (0, "timeout")
+    assert "again and again" in failed.sentence
+    assert len(asked) == GPU_BREAKS
 
 
 def _once(engine: ScriptedEngine, index: int) -> Failed:
