@@ -51,7 +51,12 @@ async def _saving(keeper: Keeper, app: App) -> AsyncIterator[None]:
         before, since = frozenset[str](), 0.0
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            now, since = await app.jobs.in_flight(), since + LOOK_SECONDS
+            since += LOOK_SECONDS
+            try:
+                now = await app.jobs.in_flight()
+            except BotError as error:
+                log.warning("what is in flight is not known", reason=error.sentence)
+                now = before
             if now != before or since >= SAVE_SECONDS:
                 before, since = now, 0.0
                 await keeper.save()
@@ -102,10 +107,12 @@ class _Standing:
                     self._inside = None
             except (BotError, EngineError) as error:
                 log.error("page not served", reason=error.sentence)  # noqa: TRY400  (it says all)
-                tried.set()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(AGAIN_SECONDS):
-                        await stop.wait()
+            except Exception:  # the boundary: nobody else would hear of it, or try again
+                log.exception("page not served")
+            tried.set()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(AGAIN_SECONDS):
+                    await stop.wait()
 
 
 @asynccontextmanager

@@ -71,6 +71,8 @@ class Desk:
         self.notices: list[tuple[int, Notable]] = []
         """Answers without a picture, each with a number of its own."""
         self.version = 0
+        self.gallery = 0
+        """Version of what is more than progress, which comes often and is drawn anew in a moment; this takes longer."""
         self._name = secrets.token_hex(4)
         self._followers: OrderedDict[str, Follower] = OrderedDict()
         self._open = 0
@@ -128,7 +130,7 @@ class Desk:
                 self._say(update)
             case Delivery():
                 self.deliver(update)
-        self._tell()
+        self._tell(gallery=not isinstance(update, Queued | Working))
 
     def deliver(self, delivery: Delivery) -> None:
         """Put finished pictures on the page; once more changes nothing. Their files are read from the cache."""
@@ -193,12 +195,14 @@ class Desk:
     def _card(self, job: str) -> Card:
         if job not in self.cards:
             self.cards[job] = Card(job=job)
+            self.gallery += 1
             while len(self.cards) > MAX_CARDS:
                 self.cards.popitem(last=False)
         return self.cards[job]
 
-    def _tell(self) -> None:
+    def _tell(self, *, gallery: bool = True) -> None:
         self.version += 1
+        self.gallery += gallery
         self._wake()
 
     def _wake(self) -> None:

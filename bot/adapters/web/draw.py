@@ -76,17 +76,21 @@ class DrawTab:
         follower = desk.follow(page)
         try:
             earlier, head, was_busy = await self._earlier(visitor), await self._head(visitor), False
+            gallery, version = "", -1
             while True:
                 seen, busy = desk.version, desk.busy
                 if was_busy and not busy:
                     head = await self._head(visitor)
                 was_busy = busy
-                fresh = [figure for job, figure in earlier if job not in desk.cards]
+                if version != desk.gallery:
+                    version = desk.gallery
+                    fresh = [figure for job, figure in earlier if job not in desk.cards]
+                    gallery = html.pictures(desk, fresh, locale)
                 yield (
                     head,
                     html.notices(desk, locale),
                     html.progress(desk, locale),
-                    html.pictures(desk, fresh, locale),
+                    gallery,
                     html.stamped(desk, locale),
                 )
                 if not busy or not await follower.changed(seen):

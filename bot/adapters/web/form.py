@@ -137,7 +137,11 @@ class Form:
 
     def _place(self, names: Sequence[str]) -> None:
         for name in names:
-            self.fields[name] = self._field(OPTIONS[name])
+            field = self.fields[name] = self._field(OPTIONS[name])
+            if isinstance(field, gr.Dropdown | gr.Slider):
+                # The grammar checks it. Gradio would against what it offered itself, or, where it has forgotten that of
+                # an open page (after a restart, say), against what it offers at first.
+                field.preprocess = _as_sent
 
     def _field(self, option: Option) -> gr.components.Component:
         """The component that suits an option's kind."""
@@ -267,3 +271,7 @@ class Form:
 
 
 ADAPTED = ("width", "height", "steps", "guidance")
+
+
+def _as_sent(value: Any) -> Any:  # noqa: ANN401  (Gradio's own)
+    return value

@@ -196,7 +196,8 @@ class Routes:
             file = form.get("files")
             if not isinstance(file, UploadFile) or (file.size or 0) > uploads.MAX_UPLOAD:
                 return PlainTextResponse("", 413 if isinstance(file, UploadFile) else 400)
-            name = self._site.uploads.keep(visitor.requester.key, file.filename or "", await file.read())
+            owner, data = visitor.requester.key, await file.read()
+            name = self._site.uploads.keep(owner, file.filename or "", data, payer=visitor.payer)
         asyncio.get_running_loop().call_later(uploads.SECONDS, self._site.uploads.forget_old)
         return JSONResponse([name])
 

@@ -10,6 +10,7 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -25,40 +26,51 @@ SECONDS = 1_200.0
 """Until a file is forgotten."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Kept:
+    owner: str
+    payer: str
+    time: float
+    label: str
+    """The owner's own name for it."""
+    data: bytes
+
+
 class Uploads:
     """Keeps what was chosen."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._kept: OrderedDict[str, tuple[str, float, str, bytes]] = OrderedDict()
-        """Owner, time, the owner's own name for it, content; the oldest first."""
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        """The oldest first."""
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    def keep(self, owner: str, label: str, data: bytes) -> str:
-        """Take a file in, and return its name."""
+    def keep(self, owner: str, label: str, data: bytes, *, payer: str = "") -> str:
+        """Take a file in, and return its name. Owners with one payer have so many files together."""
         self.forget_old()
-        own = [name for name, (other, *_) in self._kept.items() if other == owner]
+        payer = payer or owner
+        own = [name for name, kept in self._kept.items() if kept.payer == payer]
         for name in own[: max(0, len(own) + 1 - OF_ONE_PERSON)]:
             del self._kept[name]
         name = secrets.token_hex(16)
-        self._kept[name] = (owner, self._clock(), label, data)
-        size = sum(len(content) for *_, content in self._kept.values())
+        self._kept[name] = _Kept(owner=owner, payer=payer, time=self._clock(), label=label, data=data)
+        size = sum(len(kept.data) for kept in self._kept.values())
         while size > ALTOGETHER:
-            size -= len(self._kept.popitem(last=False)[1][-1])
+            size -= len(self._kept.popitem(last=False)[1].data)
         return name
 
     def get(self, owner: str, name: str) -> tuple[str, bytes] | None:
         """The owner's own name for a file, and what it holds; None if there is no such file of theirs any more."""
         self.forget_old()
-        other, _, label, data = self._kept.get(name, ("", 0.0, "", b""))
-        return (label, data) if other == owner else None
+        kept = self._kept.get(name)
+        return (kept.label, kept.data) if kept is not None and kept.owner == owner else None
 
     def forget_old(self) -> None:
         """Let go of what was kept for long enough."""
         now = self._clock()
-        while self._kept and now - next(iter(self._kept.values()))[1] >= SECONDS:
+        while self._kept and now - next(iter(self._kept.values())).time >= SECONDS:
             self._kept.popitem(last=False)
 
 

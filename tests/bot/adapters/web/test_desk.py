@@ -36,6 +36,21 @@ def test_a_job_goes_from_the_queue_to_its_picture() -> None:
     assert card.shown[0].image.data == b"", "the page holds no files"
 
 
+def test_progress_leaves_the_gallery_as_it_is() -> None:
+    """Its many figures need not be written anew for every step."""
+    desk = Desk()
+    desk.put(queued("j0"))
+    before, version = desk.gallery, desk.version
+    desk.put(working("j0", 1))
+    desk.put(queued("j0", 1))
+    assert (desk.gallery, desk.version) == (before, version + 2)
+    desk.deliver(delivery(picture()))
+    assert desk.gallery > before
+    after = desk.gallery
+    desk.put(queued("another"))
+    assert desk.gallery > after, "it may have pushed one out"
+
+
 async def test_a_picture_that_comes_twice_is_there_once() -> None:
     desks = Desks()
     surface = WebSurface(desks.of("web:ada"))

@@ -67,6 +67,15 @@ async def moderate(person: WebPerson) -> None:
     await person.trigger(person.listener("select", "panel-moderation"), [""])
 
 
+async def test_what_an_open_page_offers_is_taken_though_the_server_has_forgotten_that_it_did(address: str) -> None:
+    """After a restart, say: the page still has a slider that was widened for another picture's settings."""
+    async with visit(address, "person1") as person:
+        await person.draw("a cow", steps=77, width=72)
+        await person.until(lambda: len(person.pictures) == 1)
+        await person.draw("a cow", steps=7777)
+        await person.sees("notices", "--steps takes a whole number from 1 to 100, not 7777.")
+
+
 async def test_guests_draw_as_much_as_they_may(address: str, engine: ScriptedEngine) -> None:
     async with visit(address) as guest, visit(address) as other:
         await guest.draw("", lines="a cow\na pig")

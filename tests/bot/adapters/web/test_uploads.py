@@ -150,6 +150,16 @@ async def test_a_person_s_files_are_few_and_all_together_bounded() -> None:
     ]
 
 
+async def test_many_guests_of_one_network_have_no_more_files_than_one() -> None:
+    uploads = Uploads()
+    adas = uploads.keep("ada", "", b"x" * (ALTOGETHER // 2))
+    for number in range(20):
+        name = uploads.keep(f"guest {number}", "", b"x" * (ALTOGETHER // 10), payer="192.0.2.7")
+    assert uploads.get("guest 19", name) is not None
+    assert uploads.get("guest 18", name) is None, "files are no less somebody's own for that"
+    assert uploads.get("ada", adas) is not None
+
+
 async def test_a_file_is_forgotten_after_a_while() -> None:
     clock = HandClock()
     uploads = Uploads(clock)
