@@ -92,6 +92,8 @@ class WebApi:
     faults: defaultdict[str, deque[Fault]] = field(default_factory=lambda: defaultdict(deque))
     invited: set[str] = field(default_factory=lambda: {CHANNEL, DIRECT})
     """Channels that the bot may post in."""
+    joined: set[str] = field(default_factory=lambda: {CHANNEL, DIRECT})
+    """Those that it is a member of, and so may bring files into."""
     trespasses: list[str] = field(default_factory=list)
     """What no bot may do: live markup, blocks that Slack refuses, buttons before their picture."""
     looks: int = 1
@@ -202,6 +204,8 @@ class WebApi:
         channel = given.get("channel_id")
         if channel is not None and channel not in self.invited:
             return {"error": "channel_not_found"}
+        if channel is not None and channel not in self.joined:
+            return {"error": "not_in_channel"}
         share = self._stamp()
         for file, item in zip(done, given["files"], strict=True):
             file.title, file.channel, file.thread, file.share = item["title"], channel, given.get("thread_ts"), share

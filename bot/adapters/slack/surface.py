@@ -21,6 +21,8 @@ from bot.errors import DeliveryError
 from bot.messages import ENGLISH, say
 
 log = structlog.get_logger("bot.adapters.slack")
+UNINVITED = frozenset({"not_in_channel", "channel_not_found"})
+"""Of files in channels that the bot is no member of; its messages are taken in public ones all the same."""
 Keep = Callable[[str, str], Awaitable[None]]
 """Writes down a job's address: its id, and the address as JSON."""
 
@@ -68,6 +70,8 @@ class SlackSurface:
         self._acknowledged = False
         self._begun = False
         self._silent = False
+        self._uninvited = ""
+        """Why the pictures are elsewhere, if it is for want of an invitation."""
 
     async def show(self, update: Update) -> None:
         """Change the status message, or tell the person alone."""
@@ -99,7 +103,15 @@ class SlackSurface:
 
         with translated(self.locale):
             address = await self._for(delivery)
-            return await self._finish(delivery, address, await self._web.uploads.send(address, delivery, announced))
+            try:
+                files = await self._web.uploads.send(address, delivery, announced)
+            except SlackError as error:
+                if error.code not in UNINVITED or address.direct:
+                    raise
+                await self._move(delivery.job, error.told(self.locale))
+                address = self.address
+                files = await self._web.uploads.send(address, delivery, announced)
+            return await self._finish(delivery, address, files)
 
     async def find(self, delivery: Delivery) -> str | None:
         """The pictures that an earlier attempt has uploaded, brought to where they belong; None if there are none."""
@@ -125,6 +137,15 @@ class SlackSurface:
         self.address = self.address.model_copy(update=changes)
         await self._keep(job, self.address.model_dump_json(exclude_defaults=True))
 
+    async def _move(self, job: str, why: str) -> None:
+        """Go on in the person's direct messages; what stands in the channel so far is taken away."""
+        left, own = self.address, await self._web.direct(self.address.user)
+        await self.close()
+        if left.cover is not None:
+            await self._gone(left, left.cover)
+        self.elsewhere, self._uninvited = True, why
+        await self._note(job, channel=own, thread=None, fresh=False, status=None, preview=None, cover=None, uploads={})
+
     # Pictures.
 
     async def _for(self, delivery: Delivery) -> Address:
@@ -141,28 +162,29 @@ class SlackSurface:
         return self.address.model_copy(update={"thread": self.address.cover})
 
     async def _finish(self, delivery: Delivery, address: Address, files: Files) -> str:
-        """The pictures have arrived, so a message under them that Slack doesn't take at all is done without."""
+        """The pictures have arrived: what goes wrong from now on, unless Slack is away, is done without."""
         cover = self.address.cover if address.thread == self.address.cover else None
         posted = Posted(channel=address.channel, files=files, cover=cover)
-        if shared := await self._web.uploads.until_shared(files.values()):
-            posted = posted.model_copy(update={"shared": shared, "buttons": await self._under(delivery, address)})
+        try:
+            if shared := await self._web.uploads.until_shared(files.values()):
+                posted = posted.model_copy(update={"shared": shared})
+                posted = posted.model_copy(update={"buttons": await self._under(delivery, address)})
+        except DeliveryError as error:
+            if error.away:
+                raise
+            log.warning("pictures without buttons", job=delivery.job, reason=error.sentence)
         if self.elsewhere or address.channel != self.address.channel:
             await self._pointed(delivery)
         return posted.model_dump_json(exclude_none=True)
 
-    async def _under(self, delivery: Delivery, address: Address) -> str | None:
+    async def _under(self, delivery: Delivery, address: Address) -> str:
         text = " · ".join(picture.caption for picture in delivery.pictures)
-        try:
-            return await self._web.post(address, text, blocks.under(delivery.job, blocks.lines(delivery), self.locale))
-        except DeliveryError as error:
-            if not error.permanent:
-                raise
-            log.warning("pictures without buttons", job=delivery.job, reason=error.sentence)
-            return None
+        return await self._web.post(address, text, blocks.under(delivery.job, blocks.lines(delivery), self.locale))
 
     async def _pointed(self, delivery: Delivery) -> None:
         """Tell the person where they asked that the pictures are in their direct messages."""
         text = say("slack.sent_privately", self.locale, pictures=len(delivery.pictures))
+        text, self._uninvited = f"{text} {self._uninvited}".strip(), ""
         try:
             await self._privately(text, blocks.answer(text))
         except DeliveryError as error:

@@ -33,7 +33,7 @@ from tests.bot.workbench import ManualClock, resolved
 from tests.contract.slack import SlackHarness
 from tests.fakes import slack_blocks
 from tests.fakes.engine_client import ScriptedEngine
-from tests.fakes.slack_api import CHANNEL, Fault, member
+from tests.fakes.slack_api import CHANNEL, DIRECT, Fault, member
 
 SLOW = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 HOSTILE = st.text() | st.text(st.sampled_from("<@!#UC7>|&lt;*_~`[]()http://x.y\n\u202e"), max_size=200)
@@ -68,6 +68,24 @@ async def test_pictures_whose_buttons_failed_get_them_and_are_not_sent_again(per
     assert len(person.pictures()) == 1
 
 
+@pytest.mark.parametrize(
+    ("method", "code"), [("files.info", "missing_scope"), ("chat.postMessage", "message_limit_exceeded")]
+)
+async def test_pictures_that_stand_there_are_delivered_whatever_is_wrong_with_their_buttons(
+    person: SlackHarness, app: App, engine: ScriptedEngine, method: str, code: str
+) -> None:
+    async with person.running(app.dispatcher):
+        engine.gate.clear()
+        await person.slash("imagine", "a red apple")
+        await person.slack.until(lambda: bool(person.slack.messages))
+        person.slack.faults[method].append(Fault(error=code))
+        engine.gate.set()
+        await person.slack.until(lambda: len(person.pictures()) == 1 and not person.slack.messages)
+        (file,) = person.slack.arrived
+        await person.say("delete", file.name.partition("-")[0])
+        await person.slack.until(lambda: file.deleted)
+
+
 async def test_a_closed_channel_is_told_to_the_person(person: SlackHarness, app: App) -> None:
     person.slack.invited.clear()
     async with person.running(app.dispatcher):
@@ -77,7 +95,23 @@ async def test_a_closed_channel_is_told_to_the_person(person: SlackHarness, app:
     assert person.pictures() == []
 
 
-@pytest.mark.parametrize("code", ["not_in_channel", "token_revoked", "is_archived", "missing_scope"])
+@pytest.mark.parametrize("options", ["", " --spoiler"])
+async def test_pictures_go_to_direct_messages_where_they_need_an_invitation(
+    person: SlackHarness, app: App, options: str
+) -> None:
+    """In a public channel the bot may write without one, but bring no files."""
+    person.slack.joined.discard(CHANNEL)
+    async with person.running(app.dispatcher):
+        await person.slash("imagine", f"a red apple{options}")
+        await person.until("invite it with /invite @easel")
+        await finished(person)
+    standing = [message for message in person.slack.messages.values() if not is_private(message)]
+    assert {message["channel"] for message in standing} == {DIRECT}
+    assert [file.channel for file in person.slack.arrived] == [DIRECT]
+    assert is_private(said(person, "in your direct messages"))
+
+
+@pytest.mark.parametrize("code", ["token_revoked", "is_archived", "missing_scope"])
 async def test_a_refusal_for_good_is_told_and_not_repeated(person: SlackHarness, app: App, code: str) -> None:
     person.slack.faults["files.completeUploadExternal"].append(Fault(error=code))
     async with person.running(app.dispatcher):
