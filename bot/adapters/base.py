@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from types import TracebackType
 from typing import Protocol, Self
@@ -16,10 +16,15 @@ from typing import Protocol, Self
 import structlog
 
 from bot import messages
-from bot.chat import Delivery, Failure, Queued, Refusal, Reply, Update, Working
+from bot.chat import Delivery, Queued, Update, Working
 from bot.dispatch import Dispatcher
 from bot.errors import DeliveryError
 from bot.jobs import Arrivals, Recovered
+from bot.jobs.sending import AWAY_SECONDS
+
+Sleep = Callable[[float], Awaitable[None]]
+FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0
+"""Seconds between two attempts at an answer, while the platform is away; each pause is four times the one before."""
 
 log = structlog.get_logger("bot.adapters")
 
@@ -117,34 +122,39 @@ async def relay(
     surface: Surface,
     dispatcher: Dispatcher,
     clock: Callable[[], float] = time.monotonic,
+    sleep: Sleep = asyncio.sleep,
 ) -> None:
     """The one loop between dispatch and a platform: show every update at the surface's pace, send every delivery."""
     rhythm = _Rhythm(surface.pace, clock)
     async with aclosing(updates):
         async for update in updates:
             if isinstance(update, Delivery):
-                await _deliver(update, surface, dispatcher)
-            elif rhythm.allows(update) and not await _show(update, surface) and _is_all(update):
-                return  # the command is not let go of, and the next process answers it: see `settled`
+                await _deliver(update, surface, dispatcher, sleep)
+            elif rhythm.allows(update):
+                await _show(update, surface, sleep)
 
 
-async def _show(update: Update, surface: Surface) -> bool:
-    """Whether the platform was there; a status line that can't be shown must not cost the picture that follows."""
-    try:
-        with _on_platform():
-            await surface.show(update)
-    except DeliveryError as error:
-        log.warning("update not shown", kind=update.kind, reason=error.sentence)
-        return not error.away
-    return True
+async def _show(update: Update, surface: Surface, sleep: Sleep) -> None:
+    """Show an update; where the platform is away, answers wait for it as deliveries do, and only progress is let go.
+
+    A process that stops meanwhile has not let go of the command, which the next one answers: see `settled`.
+    """
+    left, pause = AWAY_SECONDS, FIRST_PAUSE
+    while True:
+        try:
+            with _on_platform():
+                await surface.show(update)
+        except DeliveryError as error:
+            log.warning("update not shown", kind=update.kind, reason=error.sentence)
+            if not error.away or isinstance(update, Queued | Working) or left <= 0:
+                return
+        else:
+            return
+        await sleep(pause)
+        left, pause = left - pause, min(4 * pause, LONGEST_PAUSE)
 
 
-def _is_all(update: Update) -> bool:
-    """Whether this is all that there is to say, of a command that makes no job."""
-    return isinstance(update, Reply) or (isinstance(update, Refusal | Failure) and update.job is None)
-
-
-async def _deliver(delivery: Delivery, surface: Surface, dispatcher: Dispatcher) -> None:
+async def _deliver(delivery: Delivery, surface: Surface, dispatcher: Dispatcher, sleep: Sleep) -> None:
     async def send(attempt: Delivery) -> str:
         with _on_platform():
             earlier = await surface.find(attempt) if attempt.attempt > 1 else None
@@ -152,7 +162,7 @@ async def _deliver(delivery: Delivery, surface: Surface, dispatcher: Dispatcher)
 
     failure = await dispatcher.deliver(delivery, send)
     if failure is not None:
-        await _show(failure, surface)
+        await _show(failure, surface, sleep)
 
 
 @contextmanager

@@ -89,16 +89,41 @@ async def test_a_line_that_cannot_be_shown_costs_nothing_else(app: App, away: bo
     assert [picture.alt_text for sent in board.sent for picture in sent.pictures] == ["Generated picture: a cat"]
 
 
-@pytest.mark.parametrize("kept", [True, False])
-async def test_an_answer_that_the_platform_was_not_there_to_take_is_left_to_the_next_process(
-    app: App, kept: bool
+@pytest.mark.parametrize(
+    ("away", "times", "pauses", "shown"),
+    [(True, 3, [2.0, 8.0, 32.0], 1), (True, 100, [2.0, 8.0, 32.0, *[60.0] * 15], 0), (False, 1, [], 0)],
+)
+async def test_an_answer_waits_for_a_platform_that_is_away_but_not_for_ever(
+    app: App, away: bool, times: int, pauses: list[float], shown: int
 ) -> None:
-    board = Board()
-    board.refusals = [DeliveryError("Nobody answers.", away=kept, permanent=not kept)]
+    board, slept = Board(), []
+    board.refusals = [DeliveryError("Nobody answers.", away=away) for _ in range(times)]
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
     await app.jobs.arrivals.keep("test", "1", "/help")
     answer = settled(app.dispatcher.handle(invocation("help")), app.jobs.arrivals, "test", "1")
-    await relay(answer, board, app.dispatcher)
-    assert await app.jobs.in_flight() == ({"1"} if kept else frozenset())
+    await relay(answer, board, app.dispatcher, sleep=sleep)
+    assert (slept, len(board.shown)) == (pauses, shown)
+    assert await app.jobs.in_flight() == frozenset(), "what is given up keeps no machine"
+
+
+async def test_an_answer_that_a_stop_cuts_off_is_left_to_the_next_process(app: App) -> None:
+    board, waiting = Board(), asyncio.Event()
+    board.refusals = [DeliveryError("Nobody answers.", away=True)]
+
+    async def sleep(_: float) -> None:
+        waiting.set()
+        await asyncio.Event().wait()
+
+    await app.jobs.arrivals.keep("test", "1", "/help")
+    answer = settled(app.dispatcher.handle(invocation("help")), app.jobs.arrivals, "test", "1")
+    telling = asyncio.create_task(relay(answer, board, app.dispatcher, sleep=sleep))
+    await waiting.wait()
+    telling.cancel()
+    await asyncio.gather(telling, return_exceptions=True)
+    assert await app.jobs.in_flight() == {"1"}
 
 
 async def test_what_arrives_when_all_is_over_is_left_to_the_next_process(app: App) -> None:
