@@ -48,6 +48,10 @@ class HurriedClock(SystemClock):
 
     def __init__(self) -> None:
         self.slept: list[float] = []
+        self.ahead = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead
 
     async def sleep(self, seconds: float) -> None:
         """Let others go first."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -30,6 +30,8 @@ REMEMBERED_EVENTS = 10_000
 HOMES_AT_ONCE = 16
 """App Homes being drawn up; the others wait, one for each person."""
 
+LOOKING_SECONDS = 120.0
+"""For how long whoever has asked is taken to look at the channel still."""
 ARRIVAL_SECONDS = 2.0
 """How long a process that stops waits for requests that were acknowledged and are not on disk yet."""
 
@@ -71,7 +73,7 @@ class Desk:
         for job, updates in await self._dispatcher.recovered(PLATFORM):
             address = Address.read(job.reply_to, job.place, job.requester.id)
             workspace = await self._workspaces.find(address.team) or self._maker.made("", address.team, "", None)
-            surface = self._surface(workspace, address, locale=job.requester.locale)
+            surface = self._surface(workspace, address, locale=job.requester.locale, looking=lambda: False)
             self._answers.start(closing(updates, surface), surface)
         for arrival in await self._dispatcher.arrivals.left(PLATFORM):
             try:
@@ -103,7 +105,10 @@ class Desk:
         url = ResponseUrl(asked.response_url, self._clock) if asked.response_url else None
         served = workspace or self._maker.made("", asked.team, "", None)
         trigger = asked.trigger if asked.at_home and asked.form is None else None
-        surface = self._surface(served, asked.address, url, trigger=trigger)
+        until = self._clock.monotonic() + LOOKING_SECONDS
+        surface = self._surface(
+            served, asked.address, url, trigger=trigger, looking=lambda: self._clock.monotonic() < until
+        )
         answer = self._updates(asked, workspace, surface)
         updates = self._arrived(settled(answer, self._dispatcher.arrivals, PLATFORM, asked.key))
         self._answers.start(closing(updates, surface), surface)
@@ -141,6 +146,7 @@ class Desk:
         *,
         locale: str = messages.ENGLISH,
         trigger: str | None = None,
+        looking: Callable[[], bool],
     ) -> SlackSurface:
         return SlackSurface(
             workspace.web,
@@ -152,6 +158,7 @@ class Desk:
             response_url=url,
             locale=locale,
             trigger=trigger,
+            looking=looking,
         )
 
     def _arrived(self, updates: AsyncGenerator[Update, None]) -> AsyncGenerator[Update, None]:

@@ -42,6 +42,7 @@ class SlackSurface:
         response_url: ResponseUrl | None = None,
         locale: str = ENGLISH,
         trigger: str | None = None,
+        looking: Callable[[], bool] = lambda: True,
     ) -> None:
         """Show what one command brings about.
 
@@ -55,6 +56,7 @@ class SlackSurface:
             response_url: reaches the person without any permission.
             locale: of the person.
             trigger: opens a modal for the first private answer.
+            looking: whether the person is likely to look at the channel still: whispers reach only those who do.
         """
         self.pace = pace
         self.locale = locale
@@ -67,6 +69,7 @@ class SlackSurface:
         self._keep = keep
         self._response_url = response_url
         self._trigger = trigger
+        self._looking = looking
         self._acknowledged = False
         self._begun = False
         self._silent = False
@@ -182,7 +185,9 @@ class SlackSurface:
         return await self._web.post(address, text, blocks.under(delivery.job, blocks.lines(delivery), self.locale))
 
     async def _pointed(self, delivery: Delivery) -> None:
-        """Tell the person where they asked that the pictures are in their direct messages."""
+        """Tell the person where they asked that the pictures are in their direct messages, if they still look there."""
+        if not (self._looking() or self._uninvited):
+            return
         text = say("slack.sent_privately", self.locale, pictures=len(delivery.pictures))
         text, self._uninvited = f"{text} {self._uninvited}".strip(), ""
         try:
@@ -299,8 +304,8 @@ class SlackSurface:
         return True
 
     async def _whispered(self, text: str, message: list[Block]) -> None:
-        """By the first way that works: where the command was given, in the channel, in direct messages."""
-        for way in (self._responded, self._ephemeral):
+        """By the first way that works: where the command was given, in the channel, in direct messages, which last."""
+        for way in (self._responded, self._ephemeral) if self._looking() else ():
             try:
                 if await way(text, message):
                     return

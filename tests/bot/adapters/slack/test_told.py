@@ -11,6 +11,7 @@ import pytest
 from slack_bolt.app.async_app import AsyncApp
 
 from bot.adapters.slack import sockets, trouble
+from bot.adapters.slack.desk import LOOKING_SECONDS
 from bot.adapters.slack.limits import Updates
 from bot.adapters.slack.server import Events
 from bot.adapters.slack.trouble import refused
@@ -22,6 +23,7 @@ from bot.settings import Settings
 from bot.store import Store
 from bot.store.slack import SlackInstallation
 from engine.errors import StorageError
+from engine.types import Failed
 from tests.bot.adapters.slack.test_answers import finished, is_private, press, said
 from tests.bot.adapters.slack.test_home import at_home, home
 from tests.bot.workbench import ManualClock
@@ -203,6 +205,23 @@ async def test_a_channel_that_takes_nothing_is_not_asked_again_and_again(
     posted = [given["channel"] for method, given in person.slack.calls if method == "chat.postMessage"]
     assert posted.count(CHANNEL) == 1
     assert {file.channel for file in person.slack.arrived} == {DIRECT}
+
+
+async def test_bad_news_that_come_late_come_where_they_last(
+    person: SlackHarness, app: App, engine: ScriptedEngine
+) -> None:
+    """A whisper is shown to those alone who look at the channel at that moment."""
+    engine.endings["a red apple"] = lambda index: Failed(index=index, code="memory", sentence="It doesn't fit.")
+    engine.gate.clear()
+    async with person.running(app.dispatcher):
+        await person.slash("imagine", "a red apple")
+        await person.slack.until(lambda: bool(person.slack.messages))
+        person.clock.ahead = LOOKING_SECONDS
+        engine.gate.set()
+        await person.until("It doesn't fit.")
+    (told,) = [message for message in person.slack.sent if "It doesn't fit." in " ".join(words(message["blocks"]))]
+    assert told["channel"] == DIRECT
+    assert not is_private(told)
 
 
 async def test_everybody_who_opens_their_home_gets_it(person: SlackHarness, app: App) -> None:
