@@ -60,7 +60,7 @@ def test_what_a_deployment_consists_of(control: FakeModal) -> None:
 
     (generator,) = made["Generator.*"]
     assert generator.resources.gpu_config.gpu_type == "A10"
-    assert (generator.timeout_secs, generator.startup_timeout_secs) == (330, 300)
+    assert (generator.timeout_secs, generator.startup_timeout_secs) == (930, 300)
     assert generator.checkpointing_enabled, "the memory snapshot"
     assert (generator.concurrency_limit, generator.task_idle_timeout_secs, generator.warm_pool_size) == (4, 60, 0)
     assert not generator.HasField("retry_policy") or generator.retry_policy.retries == 0

@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bot import messages
 from bot.adapters.web import events
-from bot.adapters.web.pace import Pace
+from bot.adapters.web.pace import Pace, Unread
 from bot.adapters.web.people import Visitor
 from bot.adapters.web.uploads import MAX_UPLOAD
 from bot.errors import BadInputError, BotError
@@ -80,7 +80,13 @@ class Gate:
     """ASGI middleware, inside the one that reads the session's cookie."""
 
     def __init__(
-        self, app: ASGIApp, *, recognise: Recognise, hosts: frozenset[str] | None, secure: bool = False
+        self,
+        app: ASGIApp,
+        *,
+        recognise: Recognise,
+        hosts: frozenset[str] | None,
+        forget: Callable[[str], None],
+        secure: bool = False,
     ) -> None:
         """Stand before an application.
 
@@ -88,6 +94,7 @@ class Gate:
             app: what is behind the gate.
             recognise: tells who asks.
             hosts: names under which the page may be asked for; None is any.
+            forget: lets go of the answers that wait for a page.
             secure: whether people reach it by TLS alone.
         """
         self._app = app
@@ -97,6 +104,9 @@ class Gate:
         self._pages = events.Pages()
         self._pace = Pace()
         self._streams: Counter[str] = Counter()
+        self._read: Counter[str] = Counter()
+        """Streams by their pages."""
+        self._unread = Unread(forget)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let through, or answer."""
@@ -153,9 +163,7 @@ class Gate:
             return PlainTextResponse("", 404)
         too_many = path == DATA and self._streams[payer] >= STREAMS
         if too_many or (path in COSTS and not self._pace.allows(payer, COSTS[path])):
-            # In the words in which Gradio shows it; whatever else it is answered, it takes for a broken line.
-            said = {"detail": messages.say("web.too_fast", visitor.requester.locale)}
-            return JSONResponse(said, 429, {"Retry-After": "10"})
+            return _too_much(visitor)
         return None
 
     @contextmanager
@@ -164,13 +172,17 @@ class Gate:
         if scope["path"] != DATA:
             yield
             return
-        person = scope[VISITOR].payer
+        person, page = scope[VISITOR].payer, _page(scope)
+        self._unread.read(person, page)
         self._streams[person] += 1
+        self._read[page] += 1
         try:
             yield
         finally:
             self._streams[person] -= 1
+            self._read[page] -= 1
             self._streams += Counter()  # forgets who reads none
+            self._read += Counter()
 
     async def _screened(self, scope: Scope, receive: Receive) -> tuple[Response | None, Receive]:
         """An event as Gradio is to see it, or the answer to one that it isn't to see."""
@@ -178,8 +190,11 @@ class Gate:
             event = events.happening(await _body(receive))
         except BadInputError:
             return PlainTextResponse("", 400), receive
-        if not self._pages.take(event.session_hash, scope[VISITOR].requester.key):
+        visitor, page = scope[VISITOR], event.session_hash
+        if not self._pages.take(page, visitor.requester.key):
             return PlainTextResponse("", 403), receive
+        if not self._read[page] and not self._unread.allows(visitor.payer, page):
+            return _too_much(visitor), receive
         return None, _replayed(events.written(event), receive)
 
     def _is_our_host(self, headers: Headers) -> bool:
@@ -200,6 +215,12 @@ class Gate:
             await send(message)
 
         return sending
+
+
+def _too_much(visitor: Visitor) -> Response:
+    """In the words in which Gradio shows it; whatever else it is answered, it takes for a broken line."""
+    said = {"detail": messages.say("web.too_fast", visitor.requester.locale)}
+    return JSONResponse(said, 429, {"Retry-After": "10"})
 
 
 def locale_of(headers: Headers) -> str:

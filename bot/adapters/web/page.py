@@ -61,6 +61,15 @@ def build(site: Site, info: EngineInfo, words: Words) -> gr.Blocks:
     return blocks
 
 
+def forgotten(blocks: gr.Blocks, page: str) -> None:
+    """Let go of the answers that wait for a page which nobody reads."""
+    queue = blocks._queue  # noqa: SLF001  (Gradio does so for a stream that broke, and there alone)
+    waiting = queue.pending_messages_per_session.get(page)
+    while waiting is not None and not waiting.empty():
+        waiting.get_nowait()
+    queue.pending_event_ids_session.pop(page, None)
+
+
 def _settle(blocks: gr.Blocks) -> None:
     """Set the queue's bounds; keep it from reading all past events with pandas after each one, and from not resting.
 

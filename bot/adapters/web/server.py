@@ -28,7 +28,7 @@ from starlette.responses import (
 from bot.adapters.web import uploads
 from bot.adapters.web.gate import LOOPBACK, SIGN_IN, UPLOAD, VISITOR, Gate, locale_of
 from bot.adapters.web.html import esc
-from bot.adapters.web.page import build
+from bot.adapters.web.page import build, forgotten
 from bot.adapters.web.people import SESSION_SECONDS, People, Visitor, guest, member
 from bot.adapters.web.site import Site
 from bot.adapters.web.theme import STYLE, theme
@@ -85,7 +85,8 @@ def application(site: Site, info: EngineInfo, secret: str, hosts: frozenset[str]
         css=STYLE,
     )
     secure = (settings.web_url or "").startswith("https:")
-    app.add_middleware(Gate, recognise=routes.recognise, hosts=hosts, secure=secure)
+    forget = partial(forgotten, blocks)
+    app.add_middleware(Gate, recognise=routes.recognise, hosts=hosts, forget=forget, secure=secure)
     app.add_middleware(
         SessionMiddleware,
         secret_key=secret,

@@ -16,6 +16,7 @@ import pytest_asyncio
 from starlette.datastructures import Headers
 from yarl import URL
 
+from bot.adapters.web import pace
 from bot.adapters.web.gate import MAX_JSON, STREAMS, _is_same_origin, locale_of
 from bot.adapters.web.pace import BURST
 from bot.adapters.web.server import own_hosts, public_hosts
@@ -31,7 +32,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def address(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     settings = Settings(home=tmp_path_factory.mktemp("home"), web_port=1)
-    for name in ("ada", "bob", "cy"):
+    for name in ("ada", "bob", "cy", "dee"):
         await add_account(settings, name)
     async with running(settings, ScriptedEngine()) as app, served(settings, app.dispatcher) as address:
         yield address
@@ -211,6 +212,24 @@ async def test_nobody_takes_the_page_from_the_others(address: str, stranger: aio
         other = await sign_in(session, "bob")
         async with other.post("/gradio_api/queue/join", json=event("bobs1page", look)) as answer:
             assert answer.status == 200
+
+
+async def test_answers_that_nobody_reads_do_not_pile_up(
+    stranger: aiohttp.ClientSession, look: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "UNREAD", 3)
+    dee = await sign_in(stranger, "dee")
+
+    async def join(page: str) -> int:
+        async with dee.post("/gradio_api/queue/join", json=event(page, look)) as answer:
+            return answer.status
+
+    assert [await join(page) for page in ("deespage1", "deespage1", "deespage2", "deespage3")] == [200, 200, 200, 429]
+    async with dee.get("/gradio_api/queue/data?session_hash=deespage1") as stream:
+        assert b"close_stream" in await stream.read()
+    assert await join("deespage1") == 200, "who reads may go on"
+    monkeypatch.setattr(pace, "UNREAD_SECONDS", 0.0)
+    assert await join("deespage3") == 200, "what is forgotten counts no more"
 
 
 async def test_one_person_reads_so_many_streams_at_once(bob: aiohttp.ClientSession, look: int) -> None:

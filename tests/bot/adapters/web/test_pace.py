@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from bot.adapters.web import pace
-from bot.adapters.web.pace import A_SECOND, BURST, Pace, Turns
+from bot.adapters.web.pace import A_SECOND, BURST, UNREAD, UNREAD_SECONDS, Pace, Turns, Unread
 from bot.errors import LimitError
 
 
@@ -39,6 +39,23 @@ def test_only_so_many_people_are_remembered(monkeypatch: pytest.MonkeyPatch) -> 
     for name in ("bob", "cy"):
         assert paces.allows(name)
     assert paces.allows("ada", BURST), "who was long away begins again"
+
+
+def test_what_nobody_reads_is_counted_until_somebody_does_or_it_is_forgotten() -> None:
+    clock = HandClock()
+    forgotten: list[str] = []
+    unread = Unread(forgotten.append, clock)
+    for number in range(UNREAD):
+        assert unread.allows("ada", f"page{number % 2}")
+        clock.time += 1.0
+    assert not unread.allows("ada", "page9")
+    assert unread.allows("bob", "bobs")
+    unread.read("ada", "page0")
+    assert unread.allows("ada", "page9")
+    clock.time = 1.0 + UNREAD_SECONDS
+    assert unread.allows("bob", "another")
+    assert forgotten == ["page1"]
+    unread.read("ada", "a page of which nothing waits")
 
 
 async def test_one_person_has_one_turn_at_a_time() -> None:
