@@ -85,8 +85,7 @@ def application(site: Site, info: EngineInfo, secret: str, hosts: frozenset[str]
         css=STYLE,
     )
     secure = (settings.web_url or "").startswith("https:")
-    forget = partial(forgotten, blocks)
-    app.add_middleware(Gate, recognise=routes.recognise, hosts=hosts, forget=forget, secure=secure)
+    app.add_middleware(Gate, recognise=routes.recognise, hosts=hosts, forget=partial(forgotten, blocks), secure=secure)
     app.add_middleware(
         SessionMiddleware,
         secret_key=secret,
