@@ -20,11 +20,9 @@ from bot.chat import Delivery, Queued, Update, Working
 from bot.dispatch import Dispatcher
 from bot.errors import DeliveryError
 from bot.jobs import Arrivals, Recovered
-from bot.jobs.sending import AWAY_SECONDS
+from bot.jobs.sending import AWAY_SECONDS, BACKOFF_SECONDS, LONGEST_PAUSE
 
 Sleep = Callable[[float], Awaitable[None]]
-FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0
-"""Seconds between two attempts at an answer, while the platform is away; each pause is four times the one before."""
 
 log = structlog.get_logger("bot.adapters")
 
@@ -139,7 +137,7 @@ async def _show(update: Update, surface: Surface, sleep: Sleep) -> None:
 
     A process that stops meanwhile has not let go of the command, which the next one answers: see `settled`.
     """
-    left, pause = AWAY_SECONDS, FIRST_PAUSE
+    left, pause = AWAY_SECONDS, BACKOFF_SECONDS
     while True:
         try:
             with _on_platform():
