@@ -122,12 +122,15 @@ class _Entry:
 
 def _phrase_pattern(phrases: Iterable[str]) -> re.Pattern[str] | None:
     """Plainly written words and phrases, each with an s or without."""
-    gaps = [re.escape(phrase).replace(re.escape(_GAP), rf"\W{{1,{WIDEST_GAP}}}") for phrase in sorted(phrases)]
     by_first: dict[str, list[str]] = {}
-    for pattern in gaps:
-        by_first.setdefault(pattern[0], []).append(pattern[1:])
+    for phrase in sorted(phrases):
+        by_first.setdefault(_with_gaps(phrase[0]), []).append(_with_gaps(phrase[1:]))
     firsts = "|".join(f"{first}(?:{'|'.join(rests)})" for first, rests in by_first.items())
-    return re.compile(rf"(?<!\w)(?:{firsts})s?(?!\w)") if gaps else None
+    return re.compile(rf"(?<!\w)(?:{firsts})s?(?!\w)") if firsts else None
+
+
+def _with_gaps(text: str) -> str:
+    return re.escape(text).replace(re.escape(_GAP), rf"\W{{1,{WIDEST_GAP}}}")
 
 
 class Lexicon:
