@@ -23,7 +23,7 @@ from engine.pipelines.compiling import make_forge
 from engine.pipelines.diffusers import SCHEDULERS
 from engine.pipelines.native import NativePipeline
 from engine.pipelines.openvino import Origin
-from engine.pipelines.optimisations import PRESETS, SkipInitialisation, optimise
+from engine.pipelines.optimisations import PRESETS, optimise
 from engine.pipelines.placement import choose_device, choose_dtype
 from engine.pipelines.switching import Forge, SwitchingNetwork
 from engine.sd.checkpoint import Components, Placement, load
@@ -114,8 +114,7 @@ class Duel:
 @torch.inference_mode()
 def loop(terms: Terms) -> Duel:
     """The denoising loops alone, from noise and prompt embeddings to latents."""
-    with SkipInitialisation():
-        parts = load(terms.folder, terms.placement)
+    parts = load(terms.folder, terms.placement)
     shape = shape_of(terms, parts)
     optimise(parts, terms.device, terms.placement.dtype)
     ours = make_loop(parts, shape, terms.steps, terms.device)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from benchmarks import duel
 from engine.bench import Loop, interleave
-from engine.pipelines.optimisations import SkipInitialisation, channels_last, optimise, pack_qkv
+from engine.pipelines.optimisations import channels_last, optimise, pack_qkv
 from engine.sd import onednn
 from engine.sd.checkpoint import Components, load
 from engine.sd.denoiser import predict_x0
@@ -59,8 +59,7 @@ def rungs(terms: duel.Terms) -> dict[str, Callable[[duel.Terms], Run]]:
 
 
 def _load(terms: duel.Terms) -> tuple[Components, Loop]:
-    with SkipInitialisation():
-        parts = load(terms.folder, terms.placement)
+    parts = load(terms.folder, terms.placement)
     return parts, duel.make_loop(parts, duel.shape_of(terms, parts), terms.steps, terms.device)
 
 

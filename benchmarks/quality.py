@@ -27,7 +27,7 @@ from engine.bench import Shape, rung
 from engine.models.registry import EMOJI, EMOJI_FOLDER, resolve
 from engine.pipelines.native import NativePipeline
 from engine.pipelines.optimisations import int8_weights, preset_for, steps_and_sampler
-from engine.sd.checkpoint import Placement, load
+from engine.sd.checkpoint import Components, Placement, load
 from engine.settings import EngineSettings
 from engine.types import Quality, ResolvedRequest
 
@@ -84,7 +84,10 @@ def measure(prompts: list[str], threads: int | None, ways: Sequence[Way] = WAYS)
     8-bit weights are left out where the extra `int8` is not installed.
     """
     ways = [way for way in (REFERENCE, *ways) if not way.int8 or importlib.util.find_spec("torchao")]
-    pipelines = {(way.precision, way.int8): _pipeline(way, threads) for way in ways}
+    pipelines: dict[tuple[str, bool], NativePipeline] = {}
+    for way in ways:
+        if (way.precision, way.int8) not in pipelines:
+            pipelines[way.precision, way.int8] = _pipeline(way, threads)
     drawn: dict[str, list[Image.Image]] = {}
     times: dict[str, list[float]] = {}
     for prompt in prompts:
@@ -93,10 +96,11 @@ def measure(prompts: list[str], threads: int | None, ways: Sequence[Way] = WAYS)
             (drawing,) = pipelines[way.precision, way.int8].draw([_request(way, prompt)], ignore_steps)
             times.setdefault(way.name, []).append(time.perf_counter() - started)
             drawn.setdefault(way.name, []).append(drawing.image)
+    shapes = load(EMOJI_FOLDER)
     return {
         way.name: {
             "seconds": statistics.median(times[way.name]),
-            "gflop": _gflop(way),
+            "gflop": _gflop(way, shapes),
             "unet_mb": _unet_mb(way),
             "psnr": statistics.median(map(psnr, drawn[way.name], drawn[REFERENCE.name])),
             "ssim": statistics.mean(map(ssim, drawn[way.name], drawn[REFERENCE.name])),
@@ -140,8 +144,7 @@ def _request(way: Way, prompt: str) -> ResolvedRequest:
     )
 
 
-def _gflop(way: Way) -> float:
-    parts = load(EMOJI_FOLDER)
+def _gflop(way: Way, parts: Components) -> float:
     request = _request(way, PROMPTS.split("|", maxsplit=1)[0].strip())
     preset = preset_for(request)
     steps, sampler = steps_and_sampler(request, preset)

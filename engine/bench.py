@@ -206,6 +206,8 @@ def interleave(
 
 
 def spread(times: Sequence[float]) -> float:
-    """Distance between the quartiles, as a share of the median."""
+    """Distance between the quartiles, as a share of the median; none for a single time."""
+    if len(times) == 1:
+        return 0.0
     low, middle, high = statistics.quantiles(times, n=4)
     return (high - low) / middle

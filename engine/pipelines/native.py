@@ -25,7 +25,6 @@ from engine.pipelines.native_stepper import NativeStepper
 from engine.pipelines.openvino import Origin
 from engine.pipelines.optimisations import (
     Preset,
-    SkipInitialisation,
     int8_weights,
     optimise,
     preset_for,
@@ -114,12 +113,9 @@ class NativePipeline:
             tokenizer=_tokenizer_for(path, folder) if path.is_file() else None,
             kept_in=folder / "openvino",
         )
-        with SkipInitialisation():
-            self._parts = load(
-                self._origin.path,
-                Placement(device=resting, dtype=self._dtype),
-                tokenizer=self._origin.tokenizer,
-            )
+        self._parts = load(
+            self._origin.path, Placement(device=resting, dtype=self._dtype), tokenizer=self._origin.tokenizer
+        )
         # Only the UNet's kernel is chosen by the operator: flash can't take the autoencoder's one wide head.
         use_attention(self._parts.unet, self._attention)
         self._packed = optimise(self._parts, self._device, self._dtype)

@@ -5,13 +5,11 @@ Exact ones leave the picture as it is, within the parity tolerance. Approximatio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch import nn
 
 from engine.sd import onednn
 from engine.sd.attention import AttentionSettings
@@ -20,28 +18,6 @@ from engine.sd.hoisting import pack_projections
 from engine.sd.unet import Projection, TransformerBlock, UNet
 from engine.sd.vae import AutoencoderKL
 from engine.types import Quality, ResolvedRequest, Sampler
-
-_DRAWS = frozenset({nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_, Tensor.normal_, Tensor.uniform_})
-
-
-class SkipInitialisation(TorchFunctionMode):
-    """Build networks without drawing the random weights that loading replaces. Exact.
-
-    On the meta device these draws would import torch's compiler, 2 s of a start.
-    """
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: tuple[type, ...],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401  (torch's own signature)
-        """Leave tensors as they are where `torch.nn.init` would fill them."""
-        kwargs = kwargs or {}
-        if func in _DRAWS:
-            return args[0] if args else kwargs["tensor"]
-        return func(*args, **kwargs)
 
 
 def channels_last(network: nn.Module) -> nn.Module:

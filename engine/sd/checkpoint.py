@@ -91,38 +91,24 @@ def load(
 
 
 def load_folder(path: Path, placement: Placement, *, prediction: Prediction | None = None) -> Components:
-    """Load the layout of diffusers: model_index.json and a folder for each part. Raises WeightsError."""
+    """Load the layout of diffusers: model_index.json and a folder for each part. Raises WeightsError.
+
+    What is small is read first, so that a fault of it shows before a network was built.
+    """
     if not (path / "model_index.json").is_file():
         raise WeightsError(f"{path} is not a diffusers model folder: it has no model_index.json.")
     text, unet, vae = path / "text_encoder", path / "unet", path / "vae"
     schedule = _config(path / "scheduler" / "scheduler_config.json", ScheduleConfig.from_dict)
+    unet_config = _config(unet / "config.json", UNetConfig.from_dict)
+    vae_config = _config(vae / "config.json", VAEConfig.from_dict)
+    text_config = _config(text / "config.json", TextConfig.from_dict)
+    vocabulary = _tokenizer(path / "tokenizer", END)
     files = {folder: read_weights(_weight_file(folder, placement)) for folder in (unet, vae, text)}
     return Components(
-        unet=_build(
-            UNet,
-            _config(unet / "config.json", UNetConfig.from_dict),
-            files[unet],
-            placement,
-            unet,
-            files[unet],
-        ),
-        vae=_build(
-            AutoencoderKL,
-            _config(vae / "config.json", VAEConfig.from_dict),
-            _modern_vae(files[vae]),
-            placement,
-            vae,
-            files[vae],
-        ),
-        text_encoder=_build(
-            CLIPTextModel,
-            _config(text / "config.json", TextConfig.from_dict),
-            _modern_text(files[text]),
-            placement,
-            text,
-            files[text],
-        ),
-        tokenizer=_tokenizer(path / "tokenizer", END),
+        unet=_build(UNet, unet_config, files[unet], placement, unet, files[unet]),
+        vae=_build(AutoencoderKL, vae_config, _modern_vae(files[vae]), placement, vae, files[vae]),
+        text_encoder=_build(CLIPTextModel, text_config, _modern_text(files[text]), placement, text, files[text]),
+        tokenizer=vocabulary,
         schedule=NoiseSchedule(schedule if prediction is None else replace(schedule, prediction=prediction)),
         files=tuple(files.values()),
     )
@@ -140,11 +126,12 @@ def load_single_file(
             f"{path} holds no tokenizer, as single files don't, and there is none in {folder}: put vocab.json and "
             "merges.txt there, or name the folder that has them."
         )
+    vocabulary = _tokenizer(folder, OPENCLIP_PAD if parts.openclip else END)
     return Components(
         unet=_build(UNet, *parts.unet, placement, path, file),
         vae=_build(AutoencoderKL, *parts.vae, placement, path, file),
         text_encoder=_build(CLIPTextModel, *parts.text_encoder, placement, path, file),
-        tokenizer=_tokenizer(folder, OPENCLIP_PAD if parts.openclip else END),
+        tokenizer=vocabulary,
         schedule=NoiseSchedule(parts.schedule),
         files=(file,),
     )

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from engine.sd.attention import AttentionSettings, attend, join_heads, split_heads
 from engine.sd.config import Activation, TextConfig
+from engine.sd.layers import Embedding, PlainLinear
 
 
 def activate(x: Tensor, kind: Activation) -> Tensor:
@@ -21,10 +22,10 @@ class CLIPAttention(nn.Module):
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
         self.heads = config.heads
-        self.q_proj = nn.Linear(config.width, config.width)
-        self.k_proj = nn.Linear(config.width, config.width)
-        self.v_proj = nn.Linear(config.width, config.width)
-        self.out_proj = nn.Linear(config.width, config.width)
+        self.q_proj = PlainLinear(config.width, config.width)
+        self.k_proj = PlainLinear(config.width, config.width)
+        self.v_proj = PlainLinear(config.width, config.width)
+        self.out_proj = PlainLinear(config.width, config.width)
 
     def forward(self, x: Tensor, attention: AttentionSettings) -> Tensor:
         """[batch, tokens, width] in and out."""
@@ -39,8 +40,8 @@ class CLIPMLP(nn.Module):
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
         self.activation = config.activation
-        self.fc1 = nn.Linear(config.width, config.feed_forward)
-        self.fc2 = nn.Linear(config.feed_forward, config.width)
+        self.fc1 = PlainLinear(config.width, config.feed_forward)
+        self.fc2 = PlainLinear(config.feed_forward, config.width)
 
     def forward(self, x: Tensor) -> Tensor:
         """[batch, tokens, width] in and out."""
@@ -70,8 +71,8 @@ class CLIPEmbeddings(nn.Module):
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
-        self.token_embedding = nn.Embedding(config.vocab_size, config.width)
-        self.position_embedding = nn.Embedding(config.max_positions, config.width)
+        self.token_embedding = Embedding(config.vocab_size, config.width)
+        self.position_embedding = Embedding(config.max_positions, config.width)
 
     def forward(self, ids: Tensor) -> Tensor:
         """[batch, tokens] -> [batch, tokens, width]."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from engine.sd.attention import AttentionSettings, attend, join_heads, split_heads
 from engine.sd.config import UNetConfig
 from engine.sd.group_norm import norm_silu
-from engine.sd.layers import Conv2d, Downsample, Linear, ResnetBlock, Upsample
+from engine.sd.layers import Conv2d, Downsample, Linear, PlainLinear, ResnetBlock, Upsample
 
 TRANSFORMER_NORM_EPS = 1e-6
 MAX_PERIOD = 10_000.0
@@ -39,8 +39,8 @@ class TimestepEmbedding(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.linear_1 = nn.Linear(inputs, outputs)
-        self.linear_2 = nn.Linear(outputs, outputs)
+        self.linear_1 = PlainLinear(inputs, outputs)
+        self.linear_2 = PlainLinear(outputs, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         """[batch, inputs] -> [batch, outputs]."""

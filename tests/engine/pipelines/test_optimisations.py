@@ -12,7 +12,6 @@ from engine.models.registry import resolve
 from engine.pipelines.native import NativePipeline
 from engine.pipelines.optimisations import (
     PRESETS,
-    SkipInitialisation,
     channels_last,
     fold_scaling,
     pack_qkv,
@@ -48,16 +47,6 @@ def evaluate(sibling: Sibling, change: object) -> tuple[torch.Tensor, torch.Tens
 def test_channels_last_is_exact(sd1: Sibling) -> None:
     before, after = evaluate(sd1, channels_last)
     assert (before - after).abs().max() <= EQUAL * before.abs().max()
-
-
-def test_skipped_initialisation_draws_nothing_and_builds_the_same_shapes() -> None:
-    before = torch.random.get_rng_state()
-    with SkipInitialisation():
-        network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Embedding(5, 6), torch.nn.Conv2d(1, 2, 3))
-        ones = torch.nn.LayerNorm(2)
-    assert torch.equal(before, torch.random.get_rng_state())
-    assert [tuple(weight.shape) for weight in network.parameters()] == [(4, 3), (4,), (5, 6), (2, 1, 3, 3), (2,)]
-    assert torch.equal(ones.weight, torch.ones(2))
 
 
 def test_a_start_does_not_load_the_compiler(sd1: Sibling) -> None:

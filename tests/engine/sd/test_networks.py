@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
+from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from engine.sd.attention import AttentionSettings
 from engine.sd.checkpoint import Placement, load
 from engine.sd.config import UNetConfig
 from engine.sd.hoisting import Hoisted, pack_projections
+from engine.sd.layers import Conv2d, Embedding, Linear
 from engine.sd.unet import UNet
 from tests.engine.sd.conftest import Pair
 from tests.engine.sd.siblings import relative_error
@@ -124,3 +128,42 @@ def test_deep_features_hold_most_of_the_work() -> None:
         with FlopCounterMode(display=False) as shallow:
             hoisted(*inputs, deep)
     assert shallow.get_total_flops() < 0.2 * whole.get_total_flops()
+
+
+class Drawn(TorchFunctionMode):
+    """Notes which functions of `torch.nn.init` draw random numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (nn.init.kaiming_uniform_, nn.init.uniform_, nn.init.normal_):
+            self.names.append(func.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+def test_networks_without_memory_draw_no_first_weights(pair: Pair) -> None:
+    before = torch.random.get_rng_state()
+    for ours in (pair.ours.unet, pair.ours.vae, pair.ours.text_encoder):
+        with torch.device("meta"), Drawn() as drawn:
+            built = type(ours)(ours.config)  # type: ignore[arg-type]
+        assert drawn.names == []
+        shapes = {name: weight.shape for name, weight in built.state_dict().items()}
+        assert shapes == {name: weight.shape for name, weight in ours.state_dict().items()}
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "arguments"),
+    [(Linear, nn.Linear, (3, 4)), (Conv2d, nn.Conv2d, (1, 2, 3)), (Embedding, nn.Embedding, (5, 6))],
+)
+def test_layers_with_memory_draw_what_torch_draws(
+    ours: type[nn.Module], theirs: type[nn.Module], arguments: tuple[int, ...]
+) -> None:
+    weights = []
+    for kind in (ours, theirs):
+        torch.manual_seed(3)
+        weights.append(kind(*arguments).state_dict())
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(weight, weights[1][name]) for name, weight in weights[0].items())
