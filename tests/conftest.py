@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import gc
+import logging
 import signal
 from collections.abc import Iterator
 
 import pytest
-from slipcover import pytest_plugin as coverage
+import structlog
 
-if coverage._slipcover_instance is not None:
-    # Workers aren't told of `immediate`. Without it, probes that have done their work are taken out by swapping code
-    # under every running frame, which reads the frames' locals; OpenVINO's converter doesn't survive that.
-    coverage._slipcover_instance.immediate = True
+gc.disable()
+
+# Where nothing else is set up, a traceback is printed as Python does it: in Rich's colours it takes half a second.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 
 def pytest_collection_finish() -> None:
-    """What collecting has made stays to the end, and is looked at by the garbage collector no more."""
+    """What collecting has made stays to the end: the garbage collector never looks at it, and forks share it."""
     gc.freeze()
+    gc.set_threshold(50_000)
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)
@@ -26,3 +34,18 @@ def interruptible() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def logging_as_before() -> Iterator[None]:
+    """Undo what setting up Easel's log files changes."""
+    root = logging.getLogger()
+    handlers, level, lines = root.handlers[:], root.level, structlog.get_config()
+    yield
+    for handler in root.handlers:
+        if handler not in handlers:
+            handler.close()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(capture=False)
+    structlog.configure(**lines)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +13,7 @@ from typing import Any
 
 import modal
 import pytest
+import pytest_asyncio
 
 from bot.adapters.web.people import People
 from bot.chat import Role
@@ -27,11 +27,13 @@ from tests.fakes.discord import FakeDiscord
 from tests.fakes.discord_door import PUBLIC_KEY, Door, signed
 from tests.fakes.discord_gateway import TOKEN
 from tests.fakes.discord_person import Person
-from tests.fakes.modal_calls import Call
+from tests.fakes.modal_calls import Call, Container
 from tests.fakes.modal_cloud import TERMINATED, FakeCloud
-from tests.fakes.modal_control import FakeModal, deploy, source
+from tests.fakes.modal_control import deploy, source
 from tests.fakes.modal_front import fronting
 from tests.fakes.web_person import WebPerson
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CPU = {"EASEL_DEVICE": "cpu", "EASEL_COMPILE": "off"}
 """Where the containers have no GPU."""
@@ -39,6 +41,8 @@ PATIENCE = 240.0
 """Seconds for starting several processes that load torch, beside whatever else this machine does."""
 PAGE = "easel--gradio-app.modal.run"
 """The name that Modal gives the page."""
+PASSWORD = "correct horse"
+SERVED = {"EASEL_MODAL__SERVE": '["web", "discord"]', "EASEL_DISCORD_PUBLIC_KEY": PUBLIC_KEY}
 
 
 @pytest.fixture(scope="module")
@@ -46,21 +50,34 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return source(tmp_path_factory.mktemp("easel"))
 
 
-@pytest.fixture(scope="module")
-def deployed(folder: Path) -> FakeModal:
-    return asyncio.run(deploy(folder, EASEL_PREVIEWS="false", EASEL_MODAL__GPU_CONTAINERS="2"))
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def discord() -> AsyncIterator[FakeDiscord]:
+    discord = FakeDiscord()
+    async with discord.serving():
+        yield discord
 
 
-@pytest.fixture
-async def cloud(tmp_path: Path, folder: Path, deployed: FakeModal) -> AsyncIterator[FakeCloud]:
-    cloud = FakeCloud(tmp_path, folder, deployed, environment=CPU)
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def cloud(
+    tmp_path_factory: pytest.TempPathFactory, folder: Path, discord: FakeDiscord
+) -> AsyncIterator[FakeCloud]:
+    """One for all tests that find their way about what others have left running; Ada has an account on its page."""
+    deployed = await deploy(folder, EASEL_MODAL__GPU_CONTAINERS="2", **SERVED)
+    home = tmp_path_factory.mktemp("cloud")
+    await _with_account(home / "state" / "web" / "easel.db")
+    secrets = {"easel-discord": {"EASEL_DISCORD_TOKEN": TOKEN, "EASEL_DISCORD_PUBLIC_KEY": PUBLIC_KEY}}
+    environment = CPU | {"EASEL_DISCORD_API": f"http://{discord.address}/api"}
+    cloud = FakeCloud(home, folder, deployed, secrets=secrets, environment=environment)
     async with cloud.serving():
         yield cloud
+    assert cloud.crashes == []
 
 
-@pytest.fixture(scope="module")
-def served(folder: Path) -> FakeModal:
-    return asyncio.run(deploy(folder, EASEL_MODAL__SERVE='["web", "discord"]', EASEL_DISCORD_PUBLIC_KEY=PUBLIC_KEY))
+async def _with_account(kept: Path) -> None:
+    """A database with one account, as the page's last container has left it on the volume."""
+    kept.parent.mkdir(parents=True)
+    async with Store.open(kept) as store:
+        await People(store.web_accounts).add("ada", PASSWORD, Role.MEMBER)
 
 
 @asynccontextmanager
@@ -90,13 +107,15 @@ async def endings(client: EngineClient, wanted: Order) -> list[Event]:
 async def test_a_picture_is_drawn_on_one_machine_and_everything_else_done_on_another(
     cloud: FakeCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with meeting(cloud, tmp_path / "bot", monkeypatch) as client, asyncio.timeout(PATIENCE):
+    async with meeting(cloud, tmp_path, monkeypatch) as client, asyncio.timeout(PATIENCE):
         await client.start()
         assert (await client.info()).default_model == "emoji"
+        await client.cache_clear(None)
 
+        drawn = len(cloud.called("Generator"))
         (refused,) = await endings(client, order("a naked child"))
         assert isinstance(refused, Refused)
-        assert cloud.running("Generator") == [], "a refusal starts no GPU"
+        assert len(cloud.called("Generator")) == drawn, "a refusal starts no GPU"
 
         events = [event async for event in client.generate(order("a red apple"))]
         stages = [event.stage for event in events if isinstance(event, Progress)]
@@ -108,7 +127,7 @@ async def test_a_picture_is_drawn_on_one_machine_and_everything_else_done_on_ano
         (hit,) = await endings(client, order("a red apple", job="J2"))
         assert isinstance(hit, Image)
         assert (hit.cached, hit.data, hit.cost) == (Cached.FINISHED, image.data, None)
-        assert len(cloud.called("Generator")) == 1, "nor does a hit"
+        assert len(cloud.called("Generator")) == drawn + 1, "nor does a hit"
 
         assert await client.cache_read("x:a", image.key) == image.data
         assert (await client.verify(image.data)).made_here
@@ -122,22 +141,25 @@ async def test_a_picture_is_drawn_on_one_machine_and_everything_else_done_on_ano
 async def test_a_large_order_is_drawn_by_several_gpus(
     cloud: FakeCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cloud.together = True
-    async with meeting(cloud, tmp_path / "bot", monkeypatch) as client, asyncio.timeout(PATIENCE):
-        found = await endings(client, order(*(f"apple {n}" for n in range(6)), steps=10))
+    drawn = len(cloud.called("Generator"))
+    async with meeting(cloud, tmp_path, monkeypatch) as client, cloud.handing_out_together(), asyncio.timeout(PATIENCE):
+        found = await endings(client, order(*(f"apple {n}" for n in range(6))))
         assert all(isinstance(event, Image) for event in found)
-    calls = cloud.called("Generator")
+    calls = cloud.called("Generator")[drawn:]
     assert len(calls) == 6
     assert len(cloud.running("Generator")) == 2, "as many as the settings allow"
     assert {call.container for call in calls} == set(cloud.running("Generator"))
 
 
 async def test_cancelling_reaches_the_gpu(cloud: FakeCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with meeting(cloud, tmp_path / "bot", monkeypatch) as client, asyncio.timeout(PATIENCE):
-        stream = client.generate(order("a red apple", steps=100))
+    made = len(cloud.calls)
+    async with meeting(cloud, tmp_path, monkeypatch) as client, asyncio.timeout(PATIENCE):
+        stream = client.generate(order("a pear", steps=100))
         found = [event async for event in cancelled_once_drawing(client, stream)]
         assert found[-1] == Cancelled(index=0)
-        for call in (*cloud.called("Engine"), *cloud.called("Generator")):
+        drawing, *others = [call for call in cloud.calls[made:] if call.method in ("generate", "draw")]
+        assert others, "both machines were asked"
+        for call in (drawing, *others):
             await ended(call)
             assert call.output.result.status == TERMINATED.status
     assert cloud.crashes == []
@@ -155,18 +177,96 @@ async def test_a_machine_that_is_lost_loses_no_picture(
     cloud: FakeCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str
 ) -> None:
     """Modal gives the call to another container, and its answers follow those of the first."""
-    async with meeting(cloud, tmp_path / "bot", monkeypatch) as client, asyncio.timeout(PATIENCE):
+    prompt = f"an apple for the {lost}"
+    gone: list[Container] = []
+    async with meeting(cloud, tmp_path, monkeypatch) as client, asyncio.timeout(PATIENCE):
         found: list[Event] = []
-        async for event in client.generate(order("a red apple", steps=40)):
+        async for event in client.generate(order(prompt, steps=40)):
             found.append(event)
-            if isinstance(event, Progress) and event.step == 3 and not any(c.lost for c in cloud.containers):
-                await cloud.lose(cloud.running(lost)[0])
+            if isinstance(event, Progress) and event.step == 3 and not gone:
+                call = cloud.called(lost)[-1]
+                assert call.container is not None
+                gone.append(call.container)
+                await cloud.lose(call.container)
         (image,) = [event for event in found if not isinstance(event, Progress)]
-        (again,) = await endings(client, order("a red apple", steps=40, job="J2"))
+        (again,) = await endings(client, order(prompt, steps=40, job="J2"))
         assert isinstance(image, Image)
         assert isinstance(again, Image)
         assert again.data == image.data
-    assert sum(container.lost for container in cloud.containers) == 1
+    assert call.container not in gone, "another one has finished it"
+
+
+async def test_the_page_is_served_with_its_sign_in(cloud: FakeCloud) -> None:
+    """Through Modal's own ASGI wrapper, lifespan included, under the address that Modal gave it."""
+    async with asyncio.timeout(PATIENCE):
+        here = {"host": PAGE, "origin": f"https://{PAGE}"}
+        form = {**here, "content-type": "application/x-www-form-urlencoded"}
+        assert (await cloud.visit("gradio_app", "/", headers=here)).status == 303, "to the sign-in"
+        assert (await cloud.visit("gradio_app", "/", headers={"host": "evil.example"})).status == 421
+        assert (await cloud.visit("gradio_app", "/config", headers=here)).status == 401
+        wrong = await cloud.visit("gradio_app", "/sign-in", body=b"name=ada&password=wrong+horse", headers=form)
+        assert wrong.status == 401
+        right = await cloud.visit("gradio_app", "/sign-in", body=b"name=ada&password=correct+horse", headers=form)
+        assert right.status == 303
+        (cookie,) = [value for name, value in right.headers if name == "set-cookie"]
+        assert cookie.startswith("__Host-")
+        assert "secure" in cookie
+        page = await cloud.visit("gradio_app", "/", headers={**here, "cookie": right.cookies})
+        assert page.status == 200
+        assert b"gradio" in page.body
+        config = await cloud.visit("gradio_app", "/config", headers={**here, "cookie": right.cookies})
+        assert config.status == 200
+        assert json.loads(config.body)["components"]
+        (container,) = cloud.running("gradio_app")
+        await cloud.retire(container)
+        again = await cloud.visit("gradio_app", "/", headers={**here, "cookie": right.cookies})
+        assert again.status == 200, "the next container knows the session"
+    assert cloud.crashes == []
+
+
+async def test_somebody_draws_on_the_page(cloud: FakeCloud) -> None:
+    """With all that streams: the queue, the progress, the picture."""
+    drawn = len(cloud.called("Generator"))
+    async with fronting(cloud, "gradio_app", PAGE) as address, asyncio.timeout(PATIENCE):
+        person = WebPerson(address)
+        await person.open("ada", PASSWORD)
+        try:
+            await person.draw("a red apple")
+            while not person.pictures:
+                person.news.clear()
+                await person.news.wait()
+        finally:
+            await person.close()
+    assert len(cloud.called("Generator")) == drawn + 1
+    assert cloud.crashes == []
+
+
+async def test_discord_is_answered_without_a_server(cloud: FakeCloud, discord: FakeDiscord) -> None:
+    posted: list[tuple[dict[str, str], bytes]] = []
+
+    async def post(headers: dict[str, str], body: bytes) -> int:
+        posted.append((headers, body))
+        return (await cloud.visit("Chat.web", "/discord/interactions", body=body, headers=headers)).status
+
+    async with asyncio.timeout(PATIENCE):
+        ping = b'{"type": 1}'
+        assert await post(signed(ping) | {"x-signature-ed25519": "0" * 128}, ping) == 401
+        assert await post(signed(ping), ping) == 200
+        door = Door(post)
+        door.ready.set()
+        discord.gateway = door  # type: ignore[assignment]
+        await Person(discord).imagine("a red apple", steps=2)
+        assert door.statuses == [202]
+        await ended(next(call for call in cloud.called("Chat") if call.method == "attend"))
+        assert len(discord.pictures) == 1
+
+        (chat,) = cloud.running("Chat")
+        await cloud.retire(chat)
+        assert await post(*posted[-1]) == 202, "a container that has never seen it"
+        await ended([call for call in cloud.called("Chat") if call.method == "attend"][-1])
+        assert len(discord.pictures) == 1, "but its database knows it"
+        assert await post(*posted[-1]) == 401
+    assert cloud.crashes == []
 
 
 async def test_doctor_says_what_is_missing_over_there(tmp_path: Path, folder: Path) -> None:
@@ -230,92 +330,6 @@ async def test_benchmark_prints_its_figures(tmp_path: Path, brief: Path) -> None
 
 def _plain() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(("EASEL_", "MODAL_"))}
-
-
-async def test_the_page_is_served_with_its_sign_in(tmp_path: Path, folder: Path, served: FakeModal) -> None:
-    """Through Modal's own ASGI wrapper, lifespan included, under the address that Modal gave it."""
-    with_account = Settings(home=tmp_path / "mine")
-    async with Store.open(with_account.database) as store:
-        await People(store.web_accounts).add("ada", "correct horse", Role.MEMBER)
-    kept = tmp_path / "state" / "web" / "easel.db"
-    kept.parent.mkdir(parents=True)
-    shutil.copy(with_account.database, kept)
-
-    cloud = FakeCloud(tmp_path, folder, served, environment=CPU)
-    async with cloud.serving(), asyncio.timeout(PATIENCE):
-        here = {"host": PAGE, "origin": f"https://{PAGE}"}
-        form = {**here, "content-type": "application/x-www-form-urlencoded"}
-        assert (await cloud.visit("gradio_app", "/", headers=here)).status == 303, "to the sign-in"
-        assert (await cloud.visit("gradio_app", "/", headers={"host": "evil.example"})).status == 421
-        assert (await cloud.visit("gradio_app", "/config", headers=here)).status == 401
-        wrong = await cloud.visit("gradio_app", "/sign-in", body=b"name=ada&password=wrong+horse", headers=form)
-        assert wrong.status == 401
-        right = await cloud.visit("gradio_app", "/sign-in", body=b"name=ada&password=correct+horse", headers=form)
-        assert right.status == 303
-        (cookie,) = [value for name, value in right.headers if name == "set-cookie"]
-        assert cookie.startswith("__Host-")
-        assert "secure" in cookie
-        page = await cloud.visit("gradio_app", "/", headers={**here, "cookie": right.cookies})
-        assert page.status == 200
-        assert b"gradio" in page.body
-        config = await cloud.visit("gradio_app", "/config", headers={**here, "cookie": right.cookies})
-        assert config.status == 200
-        assert json.loads(config.body)["components"]
-        (container,) = cloud.running("gradio_app")
-        await cloud.retire(container)
-        again = await cloud.visit("gradio_app", "/", headers={**here, "cookie": right.cookies})
-        assert again.status == 200, "the next container knows the session"
-    assert cloud.crashes == []
-
-
-async def test_somebody_draws_on_the_page(tmp_path: Path, folder: Path, served: FakeModal) -> None:
-    """With all that streams: the queue, the progress, the picture."""
-    cloud = FakeCloud(tmp_path, folder, served, environment=CPU | {"EASEL_WEB_GUESTS": "true"})
-    async with cloud.serving(), fronting(cloud, "gradio_app", PAGE) as address, asyncio.timeout(PATIENCE):
-        person = WebPerson(address)
-        await person.open()
-        try:
-            await person.draw("a red apple")
-            while not person.pictures:
-                person.news.clear()
-                await person.news.wait()
-        finally:
-            await person.close()
-    assert len(cloud.called("Generator")) == 1
-    assert cloud.crashes == []
-
-
-async def test_discord_is_answered_without_a_server(tmp_path: Path, folder: Path, served: FakeModal) -> None:
-    discord = FakeDiscord()
-    async with discord.serving():
-        secrets = {"easel-discord": {"EASEL_DISCORD_TOKEN": TOKEN, "EASEL_DISCORD_PUBLIC_KEY": PUBLIC_KEY}}
-        environment = CPU | {"EASEL_DISCORD_API": f"http://{discord.address}/api"}
-        cloud = FakeCloud(tmp_path, folder, served, secrets=secrets, environment=environment)
-        posted: list[tuple[dict[str, str], bytes]] = []
-
-        async def post(headers: dict[str, str], body: bytes) -> int:
-            posted.append((headers, body))
-            return (await cloud.visit("Chat.web", "/discord/interactions", body=body, headers=headers)).status
-
-        async with cloud.serving(), asyncio.timeout(PATIENCE):
-            ping = b'{"type": 1}'
-            assert await post(signed(ping) | {"x-signature-ed25519": "0" * 128}, ping) == 401
-            assert await post(signed(ping), ping) == 200
-            door = Door(post)
-            door.ready.set()
-            discord.gateway = door  # type: ignore[assignment]
-            await Person(discord).imagine("a red apple")
-            assert door.statuses == [202]
-            await ended(next(call for call in cloud.called("Chat") if call.method == "attend"))
-            assert len(discord.pictures) == 1
-
-            (chat,) = cloud.running("Chat")
-            await cloud.retire(chat)
-            assert await post(*posted[-1]) == 202, "a container that has never seen it"
-            await ended([call for call in cloud.called("Chat") if call.method == "attend"][-1])
-            assert len(discord.pictures) == 1, "but its database knows it"
-            assert await post(*posted[-1]) == 401
-    assert cloud.crashes == []
 
 
 async def ended(call: Call) -> None:

@@ -70,6 +70,13 @@ async def until_delivered(person: Harness, job: str) -> None:
                 return
 
 
+def refusing(layer: Layer, sin: str) -> Callable[[int], Refused]:
+    def refused(index: int) -> Refused:
+        return Refused(index=index, layer=layer, categories=(sin,))
+
+    return refused
+
+
 async def test_accepts_at_once_while_the_engine_is_busy(person: Harness, app: App, engine: ScriptedEngine) -> None:
     engine.gate.clear()
     async with chat(person, app):
@@ -101,17 +108,19 @@ async def test_several_jobs_at_once_do_not_mix(person: Harness, app: App, engine
     assert sorted(person.pictures()) == sorted(picture(order.requests[0]) for order in engine.orders)
 
 
-@pytest.mark.parametrize("layer", Layer)
-async def test_a_refusal_says_which_layer_and_why(
-    person: Harness, app: App, engine: ScriptedEngine, layer: Layer
+async def test_a_refusal_says_why_whichever_layer_it_comes_from(
+    person: Harness, app: App, engine: ScriptedEngine
 ) -> None:
-    engine.endings["a sin"] = lambda index: Refused(index=index, layer=layer, categories=("gluttony",))
     async with chat(person, app):
-        await person.say("imagine", "a sin")
-        await person.until("gluttony")
+        for layer in Layer:
+            sin = f"gluttony before {layer}"
+            engine.endings[sin] = refusing(layer, sin)
+            await person.say("imagine", sin)
+            await person.until(f"({sin})")
         await person.say("quota")
         await person.until("today")
-    assert person.transcript().count("gluttony") == 1
+        for layer in Layer:
+            assert person.transcript().count(f"(gluttony before {layer})") == 1
     assert person.pictures() == []
 
 
@@ -142,29 +151,28 @@ async def test_a_fault_of_ours_is_an_incident_and_no_traceback(
     assert "Traceback" not in person.transcript()
 
 
-@pytest.mark.parametrize(
-    ("command", "text", "named"),
-    [
-        ("imagine", "", "what the picture should show"),
-        ("imagine", "a cat --steps 1000", "--steps takes a whole number from 1 to 100, not 1000."),
-        ("imagine", "a cat --stesp 4", "did you mean --steps?"),
-        ("imagine", "a cat --model sd99", "only emoji"),
-        ("imagine", "x" * 5000, "this one has 5000"),
-        ("batch", "", "at least one prompt"),
-        ("imagin", "a cat", "did you mean /imagine?"),
-        ("show", "nothing", "There is no job"),
-        ("cache", "stats", "Only moderators may use /cache."),
-    ],
-)
-async def test_bad_input_is_answered_with_one_sentence(
-    person: Harness, app: App, command: str, text: str, named: str
-) -> None:
+BAD_INPUT = [
+    ("imagine", "", "what the picture should show"),
+    ("imagine", "a cat --steps 1000", "--steps takes a whole number from 1 to 100, not 1000."),
+    ("imagine", "a cat --stesp 4", "did you mean --steps?"),
+    ("imagine", "a cat --model sd99", "only emoji"),
+    ("imagine", "x" * 5000, "this one has 5000"),
+    ("batch", "", "at least one prompt"),
+    ("imagin", "a cat", "did you mean /imagine?"),
+    ("show", "nothing", "There is no job"),
+    ("cache", "stats", "Only moderators may use /cache."),
+]
+
+
+async def test_bad_input_is_answered_with_one_sentence(person: Harness, app: App) -> None:
     async with chat(person, app):
-        await person.say(command, text)
-        await person.until(named)
+        for command, text, named in BAD_INPUT:
+            await person.say(command, text)
+            await person.until(named)
         await person.say("quota")
         await person.until("today")
-    assert person.transcript().count(named) == 1
+    for _, _, named in BAD_INPUT:
+        assert person.transcript().count(named) == 1
     assert "Traceback" not in person.transcript()
 
 
@@ -208,27 +216,27 @@ async def test_a_job_cut_off_by_a_restart_arrives_once(
     assert person.pictures() == [picture(engine.orders[0].requests[0])]
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "ein Apfel, 一个苹果, تفاحة, 🍎👩\N{ZERO WIDTH JOINER}🚀",
-        "%s {0} {prompt} %(x)s $HOME `id` <b>&amp;</b> [link](x) *bold* @everyone <!channel>",
-        "--" * 2000,
-        '"' * 999,
-        "a \ufffd\N{RIGHT-TO-LEFT OVERRIDE}b",
-        "\x1b[31mred\x1b[0m",
-        "\x9b31mred",
-        "a\x00b\x07",
-    ],
-)
-async def test_odd_input_is_answered_and_the_next_command_works(person: Harness, app: App, text: str) -> None:
+ODD_INPUT = [
+    "ein Apfel, 一个苹果, تفاحة, 🍎👩\N{ZERO WIDTH JOINER}🚀",
+    "%s {0} {prompt} %(x)s $HOME `id` <b>&amp;</b> [link](x) *bold* @everyone <!channel>",
+    "--" * 2000,
+    '"' * 999,
+    "a \ufffd\N{RIGHT-TO-LEFT OVERRIDE}b",
+    "\x1b[31mred\x1b[0m",
+    "\x9b31mred",
+    "a\x00b\x07",
+]
+
+
+async def test_odd_input_is_answered_and_the_next_command_works(person: Harness, app: App) -> None:
     async with chat(person, app):
-        await person.say("imagine", text)
-        await person.say("imagine", f"a cat --style {text}")
-        await person.say(text)
-        await person.say("history")
-        await person.say("imagine", "a plain cat --seed 12345")
-        await person.until("seed 12345")
+        for number, text in enumerate(ODD_INPUT):
+            await person.say("imagine", text)
+            await person.say("imagine", f"a cat --style {text}")
+            await person.say(text)
+            await person.say("history")
+            await person.say("imagine", f"a plain cat --seed {12345 + number}")
+            await person.until(f"seed {12345 + number}")
     for hostile in person.hostile:
         assert hostile not in person.transcript()
 

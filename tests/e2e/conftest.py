@@ -64,7 +64,7 @@ def install(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Installati
     return make
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shared(install: Callable[[], Installation]) -> Installation:
-    """One installation for the tests that don't break theirs."""
+    """One installation for those tests of a module that don't break theirs."""
     return install()

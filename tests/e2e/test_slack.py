@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from itertools import count
 
 import pytest
@@ -16,6 +16,8 @@ from tests.contract.slack import SlackHarness, free_port, listening
 from tests.e2e.conftest import LONG, TIMEOUT, Installation
 from tests.fakes.slack import SECRET
 from tests.fakes.slack_api import APP_TOKEN, BOT_TOKEN, Fault
+
+APPLE = f"a red apple --seed 7 --steps {LONG}"
 
 
 @pytest.fixture
@@ -56,20 +58,21 @@ async def until_delivered(person: SlackHarness) -> None:
             return
 
 
-async def test_a_killed_serve_finishes_its_jobs_once_after_the_next_start(
+async def test_a_serve_that_is_killed_at_every_turn_sends_its_picture_once(
     install: Callable[[], Installation], person: SlackHarness
 ) -> None:
     installation = install()
-    # However fast it draws, nothing arrives before it is killed.
-    person.slack.faults["files.getUploadURLExternal"].append(Fault(until=asyncio.Event()))
     async with person.slack.serving() as api:
         async with serving(installation, person, api):
-            await person.slash("imagine", f"a red apple --seed 7 --steps {LONG}", event="same")
-            await person.until("step")
+            await acknowledged(person)
+        async with serving(installation, person, api):
+            await drawing(person)
         assert person.pictures() == []
-        person.slack.faults.clear()
+        with uploading(person) as begun:
+            async with serving(installation, person, api):
+                await person.slash("imagine", APPLE, event="same")
+                await begun()
         async with serving(installation, person, api) as process:
-            await person.slash("imagine", f"a red apple --seed 7 --steps {LONG}", event="same")
             await until_delivered(person)
             process.send_signal(signal.SIGTERM)
             assert await asyncio.to_thread(process.wait, TIMEOUT) == 0
@@ -78,41 +81,31 @@ async def test_a_killed_serve_finishes_its_jobs_once_after_the_next_start(
     assert person.slack.trespasses == []
 
 
-async def test_a_command_outlives_a_process_that_is_killed_right_after_acknowledging_it(
-    install: Callable[[], Installation], person: SlackHarness
-) -> None:
-    """Slack doesn't send again what was acknowledged: the next process must know of it."""
-    installation = install()
+async def acknowledged(person: SlackHarness) -> None:
+    """A command is acknowledged and nothing more: Slack doesn't send it again, so the next process must know of it."""
     # Nothing can be stored of its job before it is known who asks.
     person.slack.faults["users.info"].append(Fault(until=asyncio.Event()))
-    async with person.slack.serving() as api:
-        async with serving(installation, person, api):
-            envelope = await person.slash("imagine", "a red apple --seed 7 --steps 2")
-            await person.slack.until(lambda: envelope in person.slack.acked and person.slack.waiting["users.info"] == 1)
-        person.slack.faults.clear()
-        async with serving(installation, person, api):
-            await until_delivered(person)
-    assert len(person.pictures()) == 1
-    assert person.slack.trespasses == []
+    envelope = await person.slash("imagine", APPLE, event="same")
+    await person.slack.until(lambda: envelope in person.slack.acked and person.slack.waiting["users.info"] == 1)
 
 
-async def test_a_serve_that_is_killed_while_it_uploads_sends_its_picture_once(
-    install: Callable[[], Installation], person: SlackHarness
-) -> None:
+async def drawing(person: SlackHarness) -> None:
+    """Its picture is being drawn."""
+    # However fast it draws, nothing arrives before it is killed.
+    person.slack.faults["files.getUploadURLExternal"].append(Fault(until=asyncio.Event()))
+    await person.until("step")
+
+
+@contextmanager
+def uploading(person: SlackHarness) -> Iterator[Callable[[], Awaitable[None]]]:
     """Slack takes up the last call although nobody waits for its answer any more, and lists the file only later."""
-    installation, gate, last = install(), asyncio.Event(), "files.completeUploadExternal"
+    gate, last = asyncio.Event(), "files.completeUploadExternal"
+    person.slack.faults.clear()
     person.slack.listed = False
     person.slack.faults[last].append(Fault(until=gate))
-    async with person.slack.serving() as api:
-        async with serving(installation, person, api):
-            await person.slash("imagine", "a red apple --seed 7 --steps 2")
-            await person.slack.until(lambda: person.slack.waiting[last] == 1)
-        person.slack.faults.clear()
-        gate.set()
-        async with serving(installation, person, api):
-            await until_delivered(person)
-    assert len(person.pictures()) == 1
-    assert person.slack.trespasses == []
+    yield lambda: person.slack.until(lambda: person.slack.waiting[last] == 1)
+    person.slack.faults.clear()
+    gate.set()
 
 
 async def test_serve_takes_events_by_http(install: Callable[[], Installation], person: SlackHarness) -> None:

@@ -15,6 +15,11 @@ from tests.engine.ordering import Open
 from tests.engine.scripted_pipeline import ScriptedPipeline
 
 
+@pytest.fixture(scope="module", autouse=True)
+def together() -> None:
+    """Has the tests of a module run in one process, which compiles its kernels and makes its small models once."""
+
+
 @pytest.fixture
 def pipeline() -> ScriptedPipeline:
     return ScriptedPipeline()

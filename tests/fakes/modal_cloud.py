@@ -60,8 +60,7 @@ class FakeCloud(FakeModal):
         self.containers: list[Container] = []
         self.crashes: list[str] = []
         """Tracebacks of containers that could not start."""
-        self.together = False
-        """Whether no call is handed out until all of a function's containers are up."""
+        self._together = False
         self._call_numbers = count(1)
         self._waiting: defaultdict[str, list[Call]] = defaultdict(list)
         self._news = asyncio.Condition()
@@ -122,6 +121,15 @@ class FakeCloud(FakeModal):
             for container in self.containers
             if self._name(container.function).partition(".")[0] == function and not container.lost
         ]
+
+    @asynccontextmanager
+    async def handing_out_together(self) -> AsyncIterator[None]:
+        """Meanwhile no call is handed out until all of a function's containers are up."""
+        self._together = True
+        try:
+            yield
+        finally:
+            self._together = False
 
     # What was deployed.
 
@@ -201,7 +209,7 @@ class FakeCloud(FakeModal):
     def _due(self, function: str) -> bool:
         """Whether there is a call to hand out."""
         there = [each for each in self.containers if each.function == function and not each.lost]
-        return bool(self._waiting[function]) and (not self.together or all(each.up for each in there))
+        return bool(self._waiting[function]) and (not self._together or all(each.up for each in there))
 
     async def _put_data(self, request: Any, reply: Any, _: Container | None) -> Any:
         call = self._call(request.function_call_id)

@@ -39,9 +39,9 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 def source(copy: Path) -> Path:
-    """Easel's folder as it is now: Modal's client doesn't deploy what changes meanwhile."""
+    """Easel's folder as it is now, bytecode included: Modal's client doesn't deploy what changes meanwhile."""
     for name in ("bot", "engine"):
-        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("*.pyc.*"))
     for name in ("modal_engine.py", "pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / name, copy)
     return copy

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from filelock import FileLock
 from torch import Tensor
 
 from engine.models.registry import resolve
@@ -44,14 +43,11 @@ def parts(sd1: Sibling) -> Components:
 
 
 @pytest.fixture(scope="module")
-def origin(sd1: Sibling, parts: Components, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Origin:
-    """Converted once for all tests, whichever of the suite's processes run them; all have the same random weights."""
-    base = tmp_path_factory.getbasetemp()
-    kept_in = (base if worker_id == "master" else base.parent) / "openvino"
-    origin = Origin(path=sd1.folder, tokenizer=None, kept_in=kept_in)
-    with FileLock(kept_in.with_suffix(".lock")), torch.no_grad():
-        if not origin.folder().exists():
-            openvino.convert(parts, origin.folder())
+def origin(sd1: Sibling, parts: Components, tmp_path_factory: pytest.TempPathFactory) -> Origin:
+    """Converted once for all tests."""
+    origin = Origin(path=sd1.folder, tokenizer=None, kept_in=tmp_path_factory.mktemp("openvino"))
+    with torch.no_grad():
+        openvino.convert(parts, origin.folder())
     return origin
 
 

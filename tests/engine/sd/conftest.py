@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,14 @@ class Pair:
         self.ours: Components = load(self.folder)
 
 
-@pytest.fixture(scope="session", params=["sd1", "sd2"])
-def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Pair:
-    return Pair(request.param, tmp_path_factory.mktemp(request.param))
+@pytest.fixture(scope="session")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Family], Pair]:
+    return cache(lambda family: Pair(family, tmp_path_factory.mktemp(family)))
+
+
+@pytest.fixture(params=["sd1", "sd2"])
+def pair(request: pytest.FixtureRequest, pairs: Callable[[Family], Pair]) -> Pair:
+    return pairs(request.param)
 
 
 @pytest.fixture(autouse=True)

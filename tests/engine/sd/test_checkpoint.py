@@ -5,6 +5,7 @@ import shutil
 import sys
 import types
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,21 @@ def write_single(pair: Pair, path: Path) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def singles(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Pair], Path]:
+    return cache(lambda pair: write_single(pair, tmp_path_factory.mktemp("single") / "v2-1_768-ema-pruned.safetensors"))
+
+
 @pytest.fixture
-def single(pair: Pair, tmp_path: Path) -> Path:
-    return write_single(pair, tmp_path / "v2-1_768-ema-pruned.safetensors")
+def published(pair: Pair, singles: Callable[[Pair], Path]) -> Path:
+    """The pair's weights in a single file, not to be changed."""
+    return singles(pair)
+
+
+@pytest.fixture
+def single(published: Path, tmp_path: Path) -> Path:
+    shutil.copytree(published.parent, tmp_path, dirs_exist_ok=True)
+    return tmp_path / published.name
 
 
 @pytest.fixture
@@ -371,4 +384,7 @@ def test_folders_are_loaded_strictly(folder: Path) -> None:
     config["layers_per_block"] = 1
     (folder / "unet" / "config.json").write_text(json.dumps(config))
     with pytest.raises(WeightsError, match="don't fit: the file has unknown"):
+        load(folder)
+    (folder / "tokenizer" / "merges.txt").unlink()  # what is small is read before a network is built
+    with pytest.raises(WeightsError, match=r"lacks its file .*merges\.txt"):
         load(folder)

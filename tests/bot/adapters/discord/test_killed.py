@@ -9,8 +9,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import pytest
-
 from tests.bot.adapters.discord import killed_bot
 from tests.bot.adapters.discord.test_answers import OLD, until_delivered
 from tests.fakes.discord import FakeDiscord
@@ -37,20 +35,21 @@ async def bot(home: Path, discord: FakeDiscord, *words: str) -> AsyncIterator[Pr
         await process.wait()
 
 
-@pytest.mark.parametrize("expired", [False, True])
-async def test_a_job_of_a_killed_process_arrives_once(
-    discord: FakeDiscord, ada: Person, expired: bool, tmp_path: Path
-) -> None:
+async def test_a_job_of_a_killed_process_arrives_once(discord: FakeDiscord, ada: Person, tmp_path: Path) -> None:
+    """In its answer, and where Discord no longer takes that, in the channel."""
     async with discord.serving():
         async with bot(tmp_path, discord, "hold"):
-            asked = await ada.imagine("a red apple")
-            await discord.until(lambda: any("Drawing" in text for text in discord.log))
+            answered = await ada.imagine("a red apple")
+            expired = await Person(discord, 43).imagine("a pear")
+            await discord.until(lambda: sum("Drawing" in message.content for message in discord.messages) == 2)
         assert discord.pictures == []
-        asked.expired = expired
+        expired.expired = True
         async with bot(tmp_path, discord):
-            await discord.until(lambda: bool(discord.pictures))
-            await discord.until(lambda: len(discord.messages) == 1 and bool(discord.messages[0].files))
-    assert len(discord.pictures) == 1
+            await discord.until(lambda: len(discord.pictures) == 2)
+            await discord.until(lambda: [bool(message.files) for message in discord.messages] == [True, True])
+    assert len(discord.pictures) == 2
+    assert answered.first in discord.messages
+    assert expired.first not in discord.messages
     assert discord.violations == []
 
 
@@ -108,21 +107,23 @@ async def test_a_command_that_was_never_acknowledged_is_not_answered_late(
     assert discord.violations == []
 
 
-@pytest.mark.parametrize("number", [None, OLD])
-@pytest.mark.parametrize("flag", ["", " --private"])
 async def test_a_picture_that_a_killed_process_has_sent_is_not_sent_again(
-    discord: FakeDiscord, ada: Person, number: int | None, flag: str, tmp_path: Path
+    discord: FakeDiscord, ada: Person, tmp_path: Path
 ) -> None:
     """Into the first answer, into the channel, or to the person; nobody heard that it arrived."""
-    prompt = [{"name": "prompt", "type": 3, "value": f"a red apple{flag}"}]
+    asked = [(number, flag) for number in (None, OLD) for flag in ("", " --private")]
     async with discord.serving():
         discord.hang = True
         async with bot(tmp_path, discord):
-            await ada.command("imagine", prompt, number)
-            await discord.hanging.wait()
+            for place, (number, flag) in enumerate(asked):
+                prompt = [{"name": "prompt", "type": 3, "value": f"a red apple{flag}"}]
+                await ada.command("imagine", prompt, number and number + place)
+            while len(discord.pictures) < len(asked):
+                discord.hanging.clear()
+                await discord.hanging.wait()
         discord.hang = False
         async with bot(tmp_path, discord):
-            await until_delivered(discord, ada)
-    assert len(discord.pictures) == 1
-    assert sum(bool(message.files) for message in discord.messages) == 1
+            await until_delivered(discord, ada, jobs=len(asked))
+    assert len(discord.pictures) == len(asked)
+    assert sum(bool(message.files) for message in discord.messages) == len(asked)
     assert discord.violations == []
