@@ -24,7 +24,6 @@ structlog.configure(
 def pytest_collection_finish() -> None:
     """What collecting has made stays to the end: the garbage collector never looks at it, and forks share it."""
     gc.freeze()
-    gc.set_threshold(50_000)
     gc.enable()
 
 

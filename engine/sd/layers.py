@@ -10,25 +10,26 @@ from torch import Tensor, nn
 from engine.sd.group_norm import norm_silu
 
 
-class PlainLinear(nn.Linear):
-    """A linear layer that draws no first weights on the meta device, where loading replaces them.
+class _FirstWeights(nn.Module):
+    """Draws no first weights on the meta device, where loading replaces them.
 
     Drawing them there takes half the time of building a network, and imports torch's compiler, 2 s of a start.
     """
 
-    def reset_parameters(self) -> None:
-        """Draw first weights, unless they have no memory."""
-        if not self.weight.is_meta:
-            super().reset_parameters()
-
-
-class Embedding(nn.Embedding):
-    """A table that draws no first weights on the meta device."""
+    weight: Tensor
 
     def reset_parameters(self) -> None:
         """Draw first weights, unless they have no memory."""
         if not self.weight.is_meta:
-            super().reset_parameters()
+            super().reset_parameters()  # type: ignore[misc]  # of the layer that this is mixed into
+
+
+class PlainLinear(_FirstWeights, nn.Linear):
+    """A linear layer."""
+
+
+class Embedding(_FirstWeights, nn.Embedding):
+    """A table."""
 
 
 class Linear(PlainLinear):
@@ -40,16 +41,8 @@ class Linear(PlainLinear):
         return out if plus is None else plus + out
 
 
-class Conv2d(nn.Conv2d):
-    """A convolution that can add its output to a residual, which some of its replacements do for nothing.
-
-    It, too, draws no first weights on the meta device.
-    """
-
-    def reset_parameters(self) -> None:
-        """Draw first weights, unless they have no memory."""
-        if not self.weight.is_meta:
-            super().reset_parameters()
+class Conv2d(_FirstWeights, nn.Conv2d):
+    """A convolution that can add its output to a residual, which some of its replacements do for nothing."""
 
     def forward(self, x: Tensor, plus: Tensor | None = None) -> Tensor:
         """[batch, inputs, h, w] -> [batch, outputs, h', w'], plus a residual of that shape where one is given."""

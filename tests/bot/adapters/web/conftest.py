@@ -50,7 +50,7 @@ class Studio:
     settings: Settings
     pipeline: ScriptedPipeline
     browser: Browser
-    browsers: dict[object, BrowserContext] = field(default_factory=dict)
+    contexts: dict[object, BrowserContext] = field(default_factory=dict)
     """Those of people who have signed in."""
     strangers: list[str] = field(default_factory=list)
     """Requests to anywhere else."""
@@ -72,24 +72,24 @@ class Studio:
         Who has signed in stays so: the next visit is another tab of the same browser, which knows the page's scripts.
         """
         looks = (name, address, width, scheme, locale)
-        browser = self.browsers.get(looks) or await self.browser.new_context(
+        context = self.contexts.get(looks) or await self.browser.new_context(
             viewport={"width": width, "height": 900}, color_scheme=scheme, locale=locale, reduced_motion="reduce"
         )
-        browser.set_default_timeout(PATIENCE)
-        page = await browser.new_page()
+        context.set_default_timeout(PATIENCE)
+        page = await context.new_page()
         page.on("request", self._watch)
         page.on("console", lambda said: self.complaints.append(said.text) if said.type == "error" else None)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         try:
             await page.goto(address or self.address)
-            if looks in self.browsers:
+            if looks in self.contexts:
                 await page.wait_for_selector(".ez-person-name")
             elif name:
                 await self.sign_in(page, name)
-                self.browsers[looks] = browser
+                self.contexts[looks] = context
             yield page
         finally:
-            await (page if looks in self.browsers else browser).close()
+            await (page if looks in self.contexts else context).close()
 
     async def sign_in(self, page: Page, name: str, password: str = PASSWORD) -> None:
         """Fill the form in, and wait for the page."""
