@@ -7,11 +7,17 @@ construction; so no text can cost more than its length times the making of one s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 MAX_STEPS = 100_000
 """Steps between states that are kept, some ten megabytes; then all are forgotten and made anew as they are needed."""
+_KEPT = 0x20000
+"""Code points below are remembered in tables, the rest are rare and many."""
+_LETTER = "\0"
+"""Stands for all letters and digits that no pattern knows, and for the underscore."""
+_GAP = " "
+"""Stands for all other characters that no pattern knows."""
 
 
 class Place(NamedTuple):
@@ -25,16 +31,31 @@ class Place(NamedTuple):
     """Whether a pattern may end here."""
 
 
+class _Alphabet(dict[int, str]):
+    """A table for str.translate that leaves the characters that patterns know, so that texts lead to few states."""
+
+    def __init__(self, known: Collection[str]) -> None:
+        super().__init__((ord(sign), sign) for sign in known)
+
+    def __missing__(self, code: int) -> str:
+        sign = chr(code)
+        stands_for = _LETTER if sign.isalnum() or sign == "_" else _GAP
+        if code < _KEPT:
+            self[code] = stands_for
+        return stands_for
+
+
 class _State(dict[str, "_State"]):
     """Where the patterns stand after some text; maps the next character to the next state."""
 
-    __slots__ = ("_automaton", "hits", "places", "starts")
+    __slots__ = ("_automaton", "ahead", "ended", "hits", "starts")
 
     def __init__(self, automaton: Automaton, places: frozenset[int], hits: tuple[int, ...], *, starts: bool) -> None:
         super().__init__()
         self._automaton = automaton
-        self.places = places
-        self.hits = hits
+        self.ahead = automaton.ahead(places)
+        self.ended = automaton.ended(places)
+        self.hits = self.ended if automaton.anywhere else hits
         self.starts = starts
 
     def __missing__(self, sign: str) -> _State:
@@ -45,53 +66,62 @@ class Automaton:
     """Finds patterns in texts, between characters that are part of no word, or `anywhere`."""
 
     def __init__(self, patterns: Sequence[Sequence[Place]], *, anywhere: bool = False) -> None:
-        self._anywhere = anywhere
-        self._signs: list[str | None] = []
+        self.anywhere = anywhere
         self._follow: list[tuple[int, ...]] = []
         self._pattern_of: dict[int, int] = {}
-        self._firsts: dict[str, set[int]] = {}
+        firsts: set[int] = set()
+        takes: dict[str, set[int]] = {_LETTER: set(), _GAP: set()}
+        between: set[int] = set()
         for number, pattern in enumerate(patterns):
-            first = len(self._signs)
-            for sign in (pattern[0].signs or "") if pattern else "":
-                self._firsts.setdefault(sign, set()).add(first)
+            first = len(self._follow)
+            if pattern:
+                firsts.add(first)
             for index, place in enumerate(pattern, first):
-                self._signs.append(place.signs)
                 self._follow.append(tuple(index + ahead for ahead in place.follow))
                 if place.final:
                     self._pattern_of[index] = number
+                if place.signs is None:
+                    between.add(index)
+                for sign in place.signs or "":
+                    takes.setdefault(sign, set()).add(index)
+        self._alphabet = _Alphabet(takes)
+        self._takes = {sign: frozenset(at if _in_word(sign) else at | between) for sign, at in takes.items()}
+        self._starts = {sign: at & firsts for sign, at in self._takes.items()}
         self._forget()
 
     def ends(self, text: str) -> Iterator[tuple[int, int]]:
         """A pattern's number and the index behind its end, each time one ends."""
         state = self._start
-        for index, sign in enumerate(text):
+        for index, sign in enumerate(text.translate(self._alphabet)):
             state = state[sign]
             if state.hits:
                 for number in state.hits:
-                    yield number, index + self._anywhere
-        if not self._anywhere:
-            for number in state[" "].hits:
+                    yield number, index + self.anywhere
+        if not self.anywhere:
+            for number in state[_GAP].hits:
                 yield number, len(text)
+
+    def ahead(self, places: frozenset[int]) -> frozenset[int]:
+        """Where the patterns may stand one character after these places."""
+        return frozenset(place for before in places for place in self._follow[before])
+
+    def ended(self, places: frozenset[int]) -> tuple[int, ...]:
+        """The patterns that may end at these places."""
+        return tuple(sorted({self._pattern_of[place] for place in places if place in self._pattern_of}))
 
     def step(self, state: _State, sign: str) -> _State:
         """The state that a character leads to, made if no text has led there before."""
-        in_word = sign.isalnum() or sign == "_"
-        reached = {
-            place
-            for before in state.places
-            for place in self._follow[before]
-            if (not in_word if (signs := self._signs[place]) is None else sign in signs)
-        }
+        in_word = _in_word(sign)
+        reached = state.ahead & self._takes[sign]
         if state.starts:
-            reached.update(self._firsts.get(sign, ()))
-        ended = reached if self._anywhere else () if in_word else state.places
-        hits = tuple(sorted({self._pattern_of[place] for place in ended if place in self._pattern_of}))
-        key = (frozenset(reached), hits, in_word)
+            reached |= self._starts[sign]
+        hits = () if in_word or self.anywhere else state.ended
+        key = (reached, hits, in_word)
         if self._steps >= MAX_STEPS:
             self._forget()
         self._steps += 1
         if key not in self._states:
-            self._states[key] = _State(self, key[0], hits, starts=self._anywhere or not in_word)
+            self._states[key] = _State(self, reached, hits, starts=self.anywhere or not in_word)
         state[sign] = following = self._states[key]
         return following
 
@@ -99,3 +129,7 @@ class Automaton:
         self._steps = 0
         self._states: dict[tuple[frozenset[int], tuple[int, ...], bool], _State] = {}
         self._start = _State(self, frozenset(), (), starts=True)
+
+
+def _in_word(sign: str) -> bool:
+    return sign.isalnum() or sign == _LETTER

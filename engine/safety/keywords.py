@@ -61,7 +61,6 @@ def titles() -> tuple[str, ...]:
     return sections(DATA)["titles"]
 
 
-@lru_cache(maxsize=4)
 def keyword_lexicon(blocked: tuple[str, ...] = (), allowed: tuple[str, ...] = ()) -> Lexicon:
     """The filter's words: the built-in ones and `blocked`, without `allowed`, which are also read over in phrases."""
     spared = {canonical(word) for word in allowed}

@@ -139,41 +139,60 @@ class Lexicon:
     def __init__(self, words: Mapping[str, Iterable[str]], innocent: Iterable[str] = ()) -> None:
         """`words`: category -> entries; `innocent`: words and phrases that are read over when written plainly."""
         entries = {_Entry(canonical(word), name): None for name, group in words.items() for word in group}
-        self._entries = [entry for entry in entries if entry.text]
-        self._unspaced = [entry for entry in self._entries if _UNSPACED.search(entry.text)]
+        self.entries = tuple(entry for entry in entries if entry.text)
         self._innocent = _phrase_pattern({_plainly(phrase) for phrase in innocent} - {""})
 
     @property
     def words(self) -> tuple[str, ...]:
         """All entries, cleaned, in order."""
-        return tuple(sorted(entry.text for entry in self._entries))
+        return tuple(sorted(entry.text for entry in self.entries))
+
+    def without_innocent(self, text: str) -> str:
+        """A plain text without the phrases that are read over."""
+        return self._innocent.sub(_GAP, text) if self._innocent else text
+
+    def find(self, text: str) -> frozenset[str]:
+        """Categories of the words in a text as it was typed."""
+        return self._reader.find_in(views(text))[0]
+
+    @cached_property
+    def _reader(self) -> Reader:
+        return Reader(self)
+
+
+class Reader:
+    """Finds the words of several lexicons in one walk through a text."""
+
+    def __init__(self, *lexicons: Lexicon) -> None:
+        self._lexicons = lexicons
+        self._entries = [(number, entry) for number, lexicon in enumerate(lexicons) for entry in lexicon.entries]
+        self._long = [(number, entry) for number, entry in self._entries if entry.is_long]
+        self._unspaced = [(number, entry) for number, entry in self._entries if _UNSPACED.search(entry.text)]
+
+    def find_in(self, text: Views) -> tuple[frozenset[str], ...]:
+        """For each lexicon the categories of its words in a text."""
+        found = self._walk(text)
+        for number, lexicon in enumerate(self._lexicons):
+            if found[number] and (kept := lexicon.without_innocent(text.plain)) != text.plain:
+                found[number] = self._walk(Views(kept))[number]
+        return tuple(map(frozenset, found))
 
     @cached_property
     def _reach(self) -> int:
         """Words of a phrase beside the first, at most."""
-        return max((entry.text.count(_GAP) for entry in self._entries), default=0)
+        return max((entry.text.count(_GAP) for _, entry in self._entries), default=0)
 
     @cached_property
     def _automaton(self) -> Automaton:
-        return Automaton([entry.places() for entry in self._entries])
-
-    @cached_property
-    def _long(self) -> list[_Entry]:
-        return [entry for entry in self._entries if entry.is_long]
+        return Automaton([entry.places() for _, entry in self._entries])
 
     @cached_property
     def _long_automaton(self) -> Automaton:
-        return Automaton([entry.places() for entry in self._long], anywhere=True)
+        return Automaton([entry.places() for _, entry in self._long], anywhere=True)
 
-    def find(self, text: str) -> frozenset[str]:
-        """Categories of the words in a text as it was typed."""
-        return self.find_in(views(text))
-
-    def find_in(self, text: Views) -> frozenset[str]:
-        """Categories of the words in a text of which the views are known."""
-        if self._innocent and (kept := self._innocent.sub(_GAP, text.plain)) != text.plain:
-            text = Views(kept)
-        found: set[str] = set()
+    def _walk(self, text: Views) -> list[set[str]]:
+        """Categories of all words, innocent or not."""
+        found: list[set[str]] = [set() for _ in self._lexicons]
         self._look_in(text.plain, found)
         self._look_in(text.changed if self._reach <= NEIGHBOURS else text.joined, found)
         for stretch in text.letters:
@@ -181,15 +200,17 @@ class Lexicon:
             if stretch[0] in "ai":  # an article before the word
                 self._look_in(stretch[1:], found)
             # Longer words anywhere in it, for nothing shows where a word begins.
-            found.update(self._long[number].category for number, _ in self._long_automaton.ends(stretch))
-        return frozenset(found)
+            for which, _ in self._long_automaton.ends(stretch):
+                number, entry = self._long[which]
+                found[number].add(entry.category)
+        return found
 
-    def _look_in(self, text: str, found: set[str]) -> None:
+    def _look_in(self, text: str, found: list[set[str]]) -> None:
         """Add the categories of words and phrases; one that was found needn't be looked for again."""
-        for number, end in self._automaton.ends(text):
-            entry = self._entries[number]
-            if entry.category not in found and entry.ends_at(text, end):
-                found.add(entry.category)
-        for entry in self._unspaced:
-            if entry.category not in found and entry.text in text:
-                found.add(entry.category)
+        for which, end in self._automaton.ends(text):
+            number, entry = self._entries[which]
+            if entry.category not in found[number] and entry.ends_at(text, end):
+                found[number].add(entry.category)
+        for number, entry in self._unspaced:
+            if entry.category not in found[number] and entry.text in text:
+                found[number].add(entry.category)

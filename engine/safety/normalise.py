@@ -95,19 +95,22 @@ NEIGHBOURS = 3
 WIDEST_GAP = 3
 """Characters that may stand between two words of a phrase."""
 
-_DROPPED_CATEGORIES = frozenset({"Mn", "Me", "Cf", "Cc"})
+_DROPPED_CATEGORIES = frozenset({"Mn", "Me", "Cf", "Cc", "Cn", "Co", "Cs"})
+"""Marks, format and control characters, and what has no form of its own: unassigned, private, half a character."""
 _INVISIBLE_LETTERS = "\u115f\u1160\u3164\uffa0"
 _KEPT = 0x20000
 """Code points below are remembered in tables, the rest are rare and many."""
+
+
+def _is_hidden(letter: str) -> bool:
+    return unicodedata.category(letter) in _DROPPED_CATEGORIES and not letter.isspace()
 
 
 class _Marks(dict[int, int | None]):
     """A table for str.translate that drops marks, format characters and whatever else can't be seen."""
 
     def __missing__(self, code: int) -> int | None:
-        letter = chr(code)
-        hidden = unicodedata.category(letter) in _DROPPED_CATEGORIES and not letter.isspace()
-        kept = None if hidden or letter in _INVISIBLE_LETTERS else code
+        kept = None if _is_hidden(chr(code)) else code
         if code < _KEPT:
             self[code] = kept
         return kept
@@ -117,6 +120,7 @@ _MOST_PASSES = 4
 """A letter's look-alike may have a decomposition in its turn; two passes settle all that exist."""
 _MARKS = _Marks()
 _LETTERS = str.maketrans({look: letter for letter, looks in LOOKALIKES.items() for look in looks})
+_LETTERS.update(str.maketrans(dict.fromkeys(_INVISIBLE_LETTERS, "")))
 
 
 def _fold_once(text: str) -> str:
@@ -124,15 +128,25 @@ def _fold_once(text: str) -> str:
     return unicodedata.normalize("NFKC", bare).translate(_LETTERS).casefold().translate(_LETTERS)
 
 
+def _fold_letter(letter: str) -> str:
+    for _ in range(_MOST_PASSES):
+        letter, before = _fold_once(letter), letter
+        if letter == before:
+            break
+    return letter
+
+
 class _Letters(dict[int, str]):
-    """A table for str.translate that folds letter by letter, each the first time it is met."""
+    """A table for str.translate that folds letter by letter, each the first time it is met; marks fold to nothing."""
 
     def __missing__(self, code: int) -> str:
-        folded = chr(code)
-        for _ in range(_MOST_PASSES):
-            folded, before = _fold_once(folded), folded
-            if folded == before:
-                break
+        letter = chr(code)
+        if _is_hidden(letter):
+            folded = ""
+        elif code >= _KEPT and not unicodedata.decomposition(letter):
+            folded = letter  # Han, without case
+        else:
+            folded = _fold_letter(letter)
         if code < _KEPT:
             self[code] = folded
         return folded
@@ -145,16 +159,14 @@ def fold(text: str) -> str:
     """The text in small Latin letters as far as it looks like them; other scripts stay, without their marks."""
     if text.isascii():
         return text.lower().translate(_MARKS)
-    if any(_MARKS[ord(letter)] is None for letter in set(text)):
-        # Marks go before anything is composed: Python sorts a run of n marks in n^2 steps.
-        text = text.translate(_MARKS)
-    return unicodedata.normalize("NFKC", text).translate(_FOLDED)
+    # Marks go before anything is composed: Python sorts a run of n marks in n^2 steps.
+    return unicodedata.normalize("NFC", text.translate(_FOLDED))
 
 
 _WEIGHT = re.compile(r":\s{0,3}[+-]?\d{0,3}(?:\.\d{0,5})?(?=\s{0,3}[)\]}>])")
 _WEIGHT_BEHIND = re.compile(r"([)\]}>])\d{0,2}\.\d{1,4}")
-_LONG_RUN = re.compile(rf"(.)\1{{{LONGEST_RUN},}}")
-# This and the next begin with a set of characters, not with a look behind, so that the search skips all others.
+_LONG_RUN = re.compile("(.)" + r"\1" * LONGEST_RUN + "+")
+# It begins with a set of characters, not with a look behind, so that the search skips all others.
 _INNER = re.compile(r"[^\w\s,;/?@$!|+*](?<=[^\s,;/?].)[^\w\s,;/?@$!|+*]*(?=[^\s,;/?])")
 _SYMBOLS = "@$!|+"
 _GAPS = re.compile(rf"[^\w{_SYMBOLS}]+")

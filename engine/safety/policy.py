@@ -24,16 +24,17 @@ import structlog
 from engine.errors import EngineError, SafetyUnavailableError
 from engine.safety import keywords, zero_tolerance
 from engine.safety.images import ImageChecker, image_checker_installed
-from engine.safety.lexicon import Lexicon, sections
-from engine.safety.normalise import normalise, views
+from engine.safety.lexicon import sections
+from engine.safety.normalise import normalise
 from engine.safety.toxicity import ToxicityChecker, exceeded, toxicity_files_present
+from engine.safety.words import WordChecker, word_checker
 from engine.settings import EngineSettings
 from engine.types import ImageRequest, Layer, Value
 
 if TYPE_CHECKING:
     from PIL import Image
 
-CODE_VERSION = 2
+CODE_VERSION = 3
 """Raised whenever the code judges differently, so that verdicts kept from before are asked again."""
 IMAGE_CATEGORY = "nsfw"
 
@@ -242,22 +243,20 @@ class Safety:
             thread.shutdown(wait=False, cancel_futures=True)
 
     @cached_property
-    def _lexicon(self) -> Lexicon:
-        return keywords.keyword_lexicon(self._settings.blocked_words, self._settings.allowed_words)
+    def _words(self) -> WordChecker:
+        settings = self._settings
+        return word_checker(settings.blocked_words, settings.allowed_words, keywords=settings.keyword_check)
 
     def _read(self, request: ImageRequest, waived: Collection[str]) -> Verdict:
-        """The checks by words, about a millisecond each."""
-        prompt, negative, mark = (
-            views(request.prompt),
-            views(request.negative_prompt),
-            views(request.watermark_text or ""),
-        )
-        judgement = zero_tolerance.judge(prompt, negative)
-        if zero_tolerance.CATEGORY in (judgement, zero_tolerance.judge(mark, mark)):
+        """The checks by words, about a millisecond for each text."""
+        wanted, found = self._words.read(request.prompt)
+        unwanted, _ = self._words.read(request.negative_prompt)
+        marked, on_mark = self._words.read(request.watermark_text or "")
+        judgement = zero_tolerance.judge(wanted, unwanted)
+        if zero_tolerance.CATEGORY in (judgement, zero_tolerance.judge(marked, marked)):
             return refuse(Layer.ZERO_TOLERANCE, zero_tolerance.CATEGORY)
         if not self._settings.keyword_check:
             return ALLOWED
-        on_mark, found = self._lexicon.find_in(mark), self._lexicon.find_in(prompt)
         if Layer.KEYWORDS in waived:
             return refuse(Layer.KEYWORDS, keywords.OPERATOR) if keywords.OPERATOR in on_mark | found else ALLOWED
         if on_mark or keywords.OPERATOR in found:

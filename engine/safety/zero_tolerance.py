@@ -19,10 +19,10 @@ _NUMBER_WORDS = (
 )
 _MINOR_AGE = rf"(?<![\w.])(?:1[0-7]|0?[1-9]|{_NUMBER_WORDS})"
 _AGE = re.compile(
-    rf"{_MINOR_AGE}[\W_]{{0,3}}(?:years?|yrs?|y|months?|weeks?)[\W_]{{0,3}}(?:old|olds|o|of[\W_]age)(?![^\W_])"
-    rf"|(?<![^\W_])ages?d?[\W_]{{0,3}}(?:of[\W_])?{_MINOR_AGE}(?![^\W_])"
-    rf"|(?<![^\W_])(?:under|below|younger[\W_]than)[\W_]{{0,3}}(?:the[\W_]age[\W_]of[\W_])?(?:18|eighteen)(?![^\W_])"
-    rf"|{_MINOR_AGE}[\W_]?(?:yo|yr)(?![^\W_])"
+    rf"(?<![^\W_])(?:{_MINOR_AGE}[\W_]{{0,3}}(?:years?|yrs?|y|months?|weeks?)[\W_]{{0,3}}(?:old|olds|o|of[\W_]age)"
+    rf"|ages?d?[\W_]{{0,3}}(?:of[\W_])?{_MINOR_AGE}"
+    rf"|(?:under|below|younger[\W_]than)[\W_]{{0,3}}(?:the[\W_]age[\W_]of[\W_])?(?:18|eighteen)"
+    rf"|{_MINOR_AGE}[\W_]?(?:yo|yr))(?![^\W_])"
 )
 
 _AGE_WORDS = ("year", "yr", "month", "week", "age", "under", "below", "younger")
@@ -30,15 +30,20 @@ _AGE_LETTERS = re.compile(r"y[\W_]{0,3}o")
 
 
 @lru_cache(maxsize=1)
-def _lexicon() -> Lexicon:
+def lexicon() -> Lexicon:
+    """The words by what they say: "alone", "minor", "sexual", "person", "adult", "covering".
+
+    Raises:
+        OSError: the list can't be read.
+    """
     lists = sections(DATA)
     innocent = (*innocent_phrases(), *lists.pop("innocent"))
     return Lexicon(lists, innocent)
 
 
-def _classes(text: Views) -> frozenset[str]:
-    found = _lexicon().find_in(text)
-    return found | {"minor"} if _tells_age(text.plain) else found
+def classes(text: Views, words: frozenset[str]) -> frozenset[str]:
+    """What a text says, by the `words` of the lexicon that it holds and the ages that it tells."""
+    return words | {"minor"} if _tells_age(text.plain) else words
 
 
 def _tells_age(text: str) -> bool:
@@ -47,13 +52,13 @@ def _tells_age(text: str) -> bool:
     return bool(hinted and _AGE.search(text))
 
 
-def judge(prompt: Views, negative: Views) -> str | None:
+def judge(wanted: frozenset[str], unwanted: frozenset[str]) -> str | None:
     """CATEGORY for sexual content that involves minors, NUDITY for an adult without clothes by a detour, or None.
 
-    A negative prompt is read for what its absence would make of the picture: naming what is unwanted there is
-    protection, asking for "clothes" or "adult" to be absent isn't.
+    `wanted` and `unwanted` are the classes of a prompt and of its negative prompt. A negative prompt is read for what
+    its absence would make of the picture: naming what is unwanted there is protection, asking for "clothes" or "adult"
+    to be absent isn't.
     """
-    wanted, unwanted = _classes(prompt), _classes(negative)
     if "alone" in wanted or {"minor", "sexual"} <= wanted:
         return CATEGORY
     if ("minor" in wanted and "covering" in unwanted) or ("sexual" in wanted and "adult" in unwanted):

@@ -8,17 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.safety.keywords import CATEGORIES, DATA, DEFAULT_CATEGORY, OPERATOR, built_in_words, keyword_lexicon
-from engine.safety.lexicon import Lexicon, canonical, sections
+from engine.safety.lexicon import Lexicon, Reader, canonical, sections
+from engine.safety.normalise import views
 from tests.engine.safety.evasions import EVASIONS
 
 INNOCENT = Path(__file__).parents[2] / "data" / "safety" / "innocent.txt"
 WORDS = sorted(word for group in built_in_words().values() for word in group)
 REQUIRED = 0.99
+SHARED = keyword_lexicon()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def lexicon() -> Lexicon:
-    return keyword_lexicon()
+    return SHARED
 
 
 def test_the_words_are_better_profanitys() -> None:
@@ -80,6 +82,21 @@ def test_innocence_ends_with_the_phrase(lexicon: Lexicon) -> None:
     assert lexicon.find("great tit, big tits") == {DEFAULT_CATEGORY}
 
 
+def test_what_a_phrase_leaves_behind_is_no_phrase() -> None:
+    lexicon = Lexicon({"hate": ["night owl"]}, innocent=["blue"])
+    assert lexicon.find("night owl, blue") == {"hate"}
+    assert not lexicon.find("night blue owl")
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(["oak", "o.a.k", "blue oak", "cat", "c@t", "big cat", "an", "0ak", "the"]), max_size=8))
+def test_lexicons_read_in_one_walk_find_what_each_finds(words: list[str]) -> None:
+    first = Lexicon({"tree": ["oak"]}, innocent=["blue oak"])
+    second = Lexicon({"animal": ["cat"], "tree": ["oak"]}, innocent=["big cat"])
+    text = " ".join(words)
+    assert Reader(first, second).find_in(views(text)) == (first.find(text), second.find(text))
+
+
 def test_an_apostrophe_makes_the_difference(lexicon: Lexicon) -> None:
     assert not lexicon.find("the ones who're late, and who\u2019re early")
     assert lexicon.find("who-re") == {DEFAULT_CATEGORY}
@@ -119,9 +136,6 @@ def test_numbers_are_no_words(lexicon: Lexicon) -> None:
 def test_never_raises(text: str) -> None:
     SHARED.find(text)
     Lexicon({"word": [text[:20]]}, [text[20:40]]).find(text)
-
-
-SHARED = keyword_lexicon()
 
 
 def count_calls(text: str) -> int:

@@ -14,9 +14,10 @@ from PIL import Image
 from engine.errors import SafetyUnavailableError
 from engine.safety import policy
 from engine.safety.images import WEIGHTS, ImageChecker
-from engine.safety.keywords import CATEGORIES, DEFAULT_CATEGORY, OPERATOR, built_in_words, keyword_lexicon
+from engine.safety.keywords import CATEGORIES, DEFAULT_CATEGORY, OPERATOR, built_in_words
 from engine.safety.policy import ALLOWED, STEERING, Decision, Safety, Verdict, filter_version
 from engine.safety.toxicity import CHECKPOINT, CLASSES
+from engine.safety.words import word_checker
 from engine.settings import EngineSettings, ToxicityThresholds
 from engine.types import ImageRequest, Layer
 from tests.engine.safety.detoxify_files import checkpoint, write
@@ -147,7 +148,7 @@ async def test_a_corrupt_toxicity_model_lets_nothing_pass_and_tells_the_log(make
 
 async def test_a_missing_word_list_lets_nothing_pass(make: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
     built_in_words.cache_clear()
-    keyword_lexicon.cache_clear()
+    word_checker.cache_clear()
     monkeypatch.setitem(sys.modules, "better_profanity", None)
     monkeypatch.setitem(sys.modules, "better_profanity.utils", None)
     safety = make()

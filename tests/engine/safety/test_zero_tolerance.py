@@ -8,16 +8,17 @@ from hypothesis import strategies as st
 
 from engine.safety import zero_tolerance
 from engine.safety.lexicon import sections
-from engine.safety.normalise import views
+from engine.safety.words import WordChecker
 from engine.safety.zero_tolerance import CATEGORY, DATA, NUDITY
 from tests.engine.safety.evasions import EVASIONS
 
 LISTS = sections(DATA)
+CHECKER = WordChecker()
 AGES = ("12 year old girl", "a boy, 9 yo", "15-year-old", "aged 7", "age of eleven", "seventeen years old", "under 18")
 
 
 def judge(prompt: str, negative: str = "") -> str | None:
-    return zero_tolerance.judge(views(prompt), views(negative))
+    return zero_tolerance.judge(CHECKER.read(prompt).classes, CHECKER.read(negative).classes)
 
 
 @pytest.mark.parametrize("sexual", LISTS["sexual"])
