@@ -14,13 +14,13 @@ from typing import Literal
 from bot import settings as settings_module
 from bot.app import connect
 from bot.cli import discord, tokens
-from bot.clients import modal
+from bot.clients import local, modal
 from bot.errors import BadInputError, BotError, DatabaseError, SettingsError
 from bot.messages import bytes_text, listed, quote, say
 from bot.settings import Settings
 from bot.store import Store
 from engine.errors import EngineError, UnreachableError
-from engine.types import EngineInfo
+from engine.types import EngineInfo, ModelInfo
 
 State = Literal["ok", "note", "wrong"]
 LEAST_FREE = 2 * 2**30
@@ -164,13 +164,22 @@ async def _engine(settings: Settings) -> AsyncIterator[Check]:
         yield _found("engine", "ok", where=settings.engine, model=info.default_model)
     if info is None:
         return
-    place = "weights_on_modal" if settings.engine == "modal" else "weights"
     for model in info.models:
-        state: State = "ok" if model.installed else "wrong"
-        found = _found(place, state, mend=not model.installed, model=model.name, title=model.title)
-        yield replace(found, name="weights")
+        yield await _weights(model, settings)
     for warning in info.warnings:
         yield Check(name="engine", state="note", text=warning)
+
+
+async def _weights(model: ModelInfo, settings: Settings) -> Check:
+    """Whether a model's weights are there, and whole as far as that shows without loading them."""
+    place = "weights_on_modal" if settings.engine == "modal" else "weights"
+    if model.installed and settings.engine == "local":
+        fault = await asyncio.to_thread(local.fault, model.name, settings)
+        if fault:
+            return Check(name="weights", state="wrong", text=fault)
+    state: State = "ok" if model.installed else "wrong"
+    found = _found(place, state, mend=not model.installed, model=model.name, title=model.title)
+    return replace(found, name="weights")
 
 
 async def _token(platform: tokens.Platform, settings: Settings) -> Check:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bot.clients.base import EngineClient
-from engine.errors import ExtraMissingError
+from engine.errors import ExtraMissingError, WeightsError
 from engine.settings import EngineSettings
 
 if TYPE_CHECKING:
@@ -50,3 +50,20 @@ def fetch(name: str, settings: EngineSettings, report: Report) -> Path:
     with _needing_the_extra():
         from engine.models import fetch as downloads
     return downloads.fetch(name, settings, report)
+
+
+def fault(name: str, settings: EngineSettings) -> str:
+    """What is wrong with an installed model's files, in a sentence, as far as it shows without loading them; or "".
+
+    Raises:
+        ExtraMissingError: the `engine` extra is not installed.
+        EngineError: there is no such model.
+    """
+    with _needing_the_extra():
+        from engine.models.registry import resolve
+        from engine.models.whole import look_over
+    try:
+        look_over(resolve(name, settings), settings.models_folder)
+    except WeightsError as error:
+        return error.sentence
+    return ""

@@ -7,7 +7,6 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -15,8 +14,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from engine.errors import MemoryExhaustedError, WeightsError
-from engine.models.registry import CLIP_TOKENIZER_NAME, ModelSource
+from engine.errors import MemoryExhaustedError
+from engine.models.registry import ModelSource
+from engine.models.whole import vocabulary
 from engine.pipelines.base import Drawing, OnStep, in_turn
 from engine.pipelines.compiling import make_forge
 from engine.pipelines.conversion import as_safetensors
@@ -110,7 +110,7 @@ class NativePipeline:
         path = self._source.path
         self._origin = Origin(
             path=as_safetensors(path, folder / "converted") if path.is_file() else path,
-            tokenizer=_tokenizer_for(path, folder) if path.is_file() else None,
+            tokenizer=vocabulary(path, folder) if path.is_file() else None,
             kept_in=folder / "openvino",
         )
         self._parts = load(
@@ -368,16 +368,6 @@ def _comparable(requests: Sequence[ResolvedRequest]) -> list[list[int]]:
         return [everyone]
     guided = [i for i in everyone if requests[i].guidance > 1]
     return [group for group in (guided, [i for i in everyone if i not in guided]) if group]
-
-
-def _tokenizer_for(path: Path, models: Path) -> Path:
-    """The folder of a single file's vocabulary: beside it, or the one fetched for all such files."""
-    for folder in (path.parent / "tokenizer", models / CLIP_TOKENIZER_NAME / "tokenizer"):
-        if folder.is_dir():
-            return folder
-    raise WeightsError(
-        f"{path.name} holds no vocabulary, as single files don't; run easel fetch {CLIP_TOKENIZER_NAME}."
-    )
 
 
 def _to_pixels(image: Image.Image) -> Tensor:

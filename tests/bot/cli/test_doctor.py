@@ -35,6 +35,17 @@ def test_words_for_people(capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     assert "\n       Fetch them: easel fetch sd15" in out
 
 
+def test_weights_that_were_cut_off(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "tokenizer").mkdir()
+    (tmp_path / "mine.ckpt").write_bytes(b"PK\x03\x04 and no more")
+    monkeypatch.setenv("EASEL_MODEL", str(tmp_path / "mine.ckpt"))
+    monkeypatch.setenv("EASEL_TOXICITY_CHECK", "off")
+    assert run(["doctor"]) == 1
+    assert f"WRONG  The weight file {tmp_path}/mine.ckpt is truncated or damaged" in capsys.readouterr().out
+
+
 def test_settings_that_can_t_be_read(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EASEL_WORKERS", "none")
     assert run(["doctor"]) == 1
