@@ -162,10 +162,15 @@ def queued(job: str, pictures: int, position: int, eta_seconds: float | None = N
 def working(progress: Progress, pictures: int = 1, eta_seconds: float | None = None, locale: str = ENGLISH) -> str:
     """How far a picture has come, with a bar made of text."""
     bar = text_bar(progress.step, progress.steps)
-    text = say(f"working.{progress.stage}", locale, bar=bar, step=progress.step, steps=progress.steps)
+    text = say(f"working.{stage_name(progress)}", locale, bar=bar, step=progress.step, steps=progress.steps)
     if pictures > 1:
         text = say("working.of_many", locale, number=progress.index + 1, pictures=pictures, text=text)
     return f"{text} {_eta(eta_seconds, locale) if progress.stage is Stage.DRAWING else ''}".rstrip()
+
+
+def stage_name(progress: Progress) -> str:
+    """The stage as its sentences are named: `starting` while it isn't known how many steps there will be."""
+    return "starting" if progress.stage is Stage.DRAWING and not progress.steps else progress.stage
 
 
 def text_bar(step: int, steps: int, width: int = BAR) -> str:

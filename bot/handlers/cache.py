@@ -14,6 +14,8 @@ from bot.handlers.people import person_key
 from engine.types import CacheEntry
 
 SHOWN_ENTRIES = 20
+LONGEST_SHOWN = 500
+"""Characters of a prompt, or of its options."""
 LEAST_PREFIX = 8
 """Characters of a key that name a picture."""
 
@@ -60,8 +62,7 @@ async def list_entries(invocation: Invocation, context: Context) -> AsyncGenerat
 async def show(invocation: Invocation, context: Context) -> AsyncGenerator[Update, None]:
     """One picture's particulars."""
     entry = await _entry(invocation, context, "/cache show KEY")
-    data = entry.model_dump(mode="json")
-    yield Reply(text="\n".join(f"{name}: {messages.shorten(str(data[name]), 200)}" for name in data), data=data)
+    yield Reply(text=_told(entry, invocation.requester.locale), data=entry.model_dump(mode="json"))
 
 
 async def delete(invocation: Invocation, context: Context) -> AsyncGenerator[Update, None]:
@@ -135,6 +136,32 @@ async def _removed(invocation: Invocation, context: Context, target: str, files:
     await context.moderation.record(invocation.requester, action, target, invocation.place.scope, f"{files} files")
     text = messages.say("cache.deleted", invocation.requester.locale, files=files)
     return Reply(text=text, data={"removed": files})
+
+
+def _told(entry: CacheEntry, locale: str) -> str:
+    """An entry's particulars, a line each."""
+    elsewhere = {"prompt", "width", "height"}
+    options = (
+        f"{name} {value}"
+        for name, value in entry.parameters.items()
+        if value not in ("", None) and value is not False and name not in elsewhere
+    )
+    return messages.say(
+        "cache.shown",
+        locale,
+        key=entry.key,
+        prompt=messages.shorten(entry.prompt, LONGEST_SHOWN),
+        options=messages.shorten(" · ".join(options), LONGEST_SHOWN),
+        size=f"{entry.width}x{entry.height}",
+        bytes=messages.bytes_text(entry.bytes),
+        tier=messages.say(f"tier.{entry.tier}", locale),
+        owner=messages.shorten(entry.owner, LONGEST_SHOWN),
+        scope=messages.shorten(entry.scope, LONGEST_SHOWN),
+        created=moment(entry.created),
+        last_used=moment(entry.last_used),
+        uses=entry.uses,
+        sha256=entry.sha256,
+    )
 
 
 ACTIONS: dict[str, Command] = {

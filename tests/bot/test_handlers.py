@@ -16,7 +16,8 @@ from tests.fakes.engine_client import ScriptedEngine
 def entry(key: str, scope: str = HERE.scope, owner: str = ADA.key, prompt: str = "a cat") -> CacheEntry:
     return CacheEntry(key=key * 64, tier="finished", scope=scope, owner=owner, prompt=prompt, model="emoji", seed=7,
                       width=64, height=64, bytes=2048, sha256="s", created=0.0, last_used=0.0, uses=3,
-                      parameters={})  # fmt: skip
+                      parameters={"prompt": prompt, "negative_prompt": "", "seed": 0, "sampler": "ddim",
+                                  "strict": False})  # fmt: skip
 
 
 async def test_a_picture_carries_what_people_need_beside_it(app: App) -> None:
@@ -169,7 +170,9 @@ async def test_moderators_look_after_their_own_cache(app: App, engine: ScriptedE
     listed = await reply(app, "cache", "list dog", who=MODERATOR)
     assert [found["key"] for found in listed.data["entries"]] == ["b" * 64]
     assert "a dog" in listed.text
-    assert (await reply(app, "cache", "show aaaaaaaa", who=MODERATOR)).data["prompt"] == "a cat"
+    shown = await reply(app, "cache", "show aaaaaaaa", who=MODERATOR)
+    assert shown.data["prompt"] == "a cat"
+    assert "\nOptions: seed 0 · sampler ddim\n" in shown.text
     assert "holds no picture" in (await complaint(app, "cache", f"show {'c' * 8}", who=MODERATOR)).text
     removed = await reply(app, "cache", options={"action": "delete", "target": "a" * 64}, who=MODERATOR)
     assert removed.data == {"removed": 1}

@@ -47,6 +47,7 @@ COMPUTED = (
     "slack_button",
     "slack_error",
     "state",
+    "tier",
     "working",
 )
 """Sections whose keys are put together from values; the tests below go through those values."""
@@ -239,6 +240,7 @@ def test_progress_has_a_bar_of_text() -> None:
         "Picture 2 of 3: Drawing ███░░░░░░░░░ step 5 of 20. About 4 seconds to go."
     )
     assert messages.working(Progress(index=0, stage=Stage.WARMING), 1, 4.0) == "Loading the model."
+    assert messages.working(Progress(index=0, stage=Stage.DRAWING)) == "Drawing begins."
     assert messages.text_bar(0, 0) == "░" * 12
     assert messages.text_bar(9, 3) == "█" * 12
 

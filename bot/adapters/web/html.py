@@ -10,7 +10,7 @@ from bot import messages
 from bot.adapters.web.desk import Card, Desk, Notable
 from bot.adapters.web.look import data_uri
 from bot.chat import Failure, Notice, Picture, Refusal, Requester, Working
-from bot.messages import duration, printable, say
+from bot.messages import duration, printable, say, stage_name
 from bot.quota import Usage
 from engine.types import Cached, NoteCode, ResolvedRequest, Stage
 
@@ -95,7 +95,7 @@ def _job(card: Card, locale: str) -> str:
 def _working(work: Working, pictures: int, locale: str) -> str:
     step, steps = work.progress.step, work.progress.steps
     label = say("web.picture_number", locale, number=work.progress.index + 1) if pictures > 1 else ""
-    state = say(f"web.stage_{work.progress.stage}", locale, step=step, steps=steps)
+    state = say(f"web.stage_{stage_name(work.progress)}", locale, step=step, steps=steps)
     left = "" if work.eta_seconds is None else say("web.left", locale, duration=duration(work.eta_seconds, locale))
     value = f' value="{step}" max="{steps}"' if work.progress.stage in BUSY_STAGES and steps else ""
     look = f'<img src="{data_uri(work.preview)}" alt="{esc(say("web.preview_alt", locale))}">' if work.preview else ""
