@@ -2,18 +2,11 @@ from __future__ import annotations
 
 import io
 import json
-from pathlib import Path
 
 import pytest
 
 from bot.cli.main import run
 from bot.cli.outcome import Exit
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("EASEL_HOME", str(tmp_path))
-    return tmp_path
 
 
 def give(monkeypatch: pytest.MonkeyPatch, password: str) -> None:
