@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -27,8 +29,25 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+def _of_the_process() -> dict[str, object]:
+    """What all tests of a process have in common, but for what pytest itself does to it."""
+    root = logging.getLogger()
+    own = [handler for handler in root.handlers if not type(handler).__module__.startswith("_pytest.")]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    lines = structlog.get_config()
+    return {"handlers": own, "level": root.level, "log lines": lines, "environment": environment, "folder": Path.cwd()}
+
+
+@pytest.fixture
+def leaves_no_trace() -> Iterator[None]:
+    """A test that changes what the next one finds would make that one fail, but only where both share a process."""
+    before = _of_the_process()
+    yield
+    assert _of_the_process() == before
+
+
 @pytest.fixture(autouse=True)
-def interruptible() -> Iterator[None]:
+def interruptible(leaves_no_trace: None) -> Iterator[None]:
     """Ctrl-C means the same in every test: shells start background commands with it ignored, and tests handle it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 MAX_STEPS = 100_000
-"""Steps between states that are kept, some ten megabytes; then all are forgotten and made anew as they are needed."""
+"""Steps between states that are kept, some thirty megabytes; then all are forgotten and made anew as they are needed."""
 _KEPT = 0x20000
 """Code points below are remembered in tables, the rest are rare and many."""
 _LETTER = "\0"
