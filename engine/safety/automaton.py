@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 MAX_STEPS = 100_000
-"""Steps between states that are kept, some thirty megabytes; then all are forgotten and made anew as they are needed."""
+"""Steps between states that are kept, a hundred megabytes at worst; then all are forgotten and made anew."""
 _KEPT = 0x20000
 """Code points below are remembered in tables, the rest are rare and many."""
 _LETTER = "\0"
@@ -120,9 +120,11 @@ class Automaton:
         if self._steps >= MAX_STEPS:
             self._forget()
         self._steps += 1
-        if key not in self._states:
-            self._states[key] = _State(self, reached, hits, starts=self.anywhere or not in_word)
-        state[sign] = following = self._states[key]
+        following = self._states.get(key)  # in one look: texts are read in several threads, and any may forget
+        if following is None:
+            following = _State(self, reached, hits, starts=self.anywhere or not in_word)
+            self._states[key] = following
+        state[sign] = following
         return following
 
     def _forget(self) -> None:

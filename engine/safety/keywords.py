@@ -64,6 +64,7 @@ def titles() -> tuple[str, ...]:
 def keyword_lexicon(blocked: tuple[str, ...] = (), allowed: tuple[str, ...] = ()) -> Lexicon:
     """The filter's words: the built-in ones and `blocked`, without `allowed`, which are also read over in phrases."""
     spared = {canonical(word) for word in allowed}
-    words = {name: [word for word in group if word not in spared] for name, group in built_in_words().items()}
-    words[OPERATOR] = [word for word in blocked if canonical(word) not in spared]
+    # The operator's come first, for a word has one category, and theirs can't be steered or waived.
+    words = {OPERATOR: [word for word in blocked if canonical(word) not in spared]}
+    words |= {name: [word for word in group if word not in spared] for name, group in built_in_words().items()}
     return Lexicon(words, (*innocent_phrases(), *titles(), *allowed))

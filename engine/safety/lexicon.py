@@ -67,7 +67,7 @@ def _readings(letter: str) -> str:
 
 
 @dataclass(frozen=True)
-class _Entry:
+class Entry:
     """One entry of a list."""
 
     text: str
@@ -138,7 +138,7 @@ class Lexicon:
 
     def __init__(self, words: Mapping[str, Iterable[str]], innocent: Iterable[str] = ()) -> None:
         """`words`: category -> entries; `innocent`: words and phrases that are read over when written plainly."""
-        entries = {_Entry(canonical(word), name): None for name, group in words.items() for word in group}
+        entries = {Entry(canonical(word), name): None for name, group in words.items() for word in group}
         self.entries = tuple(entry for entry in entries if entry.text)
         self._innocent = _phrase_pattern({_plainly(phrase) for phrase in innocent} - {""})
 
@@ -147,9 +147,11 @@ class Lexicon:
         """All entries, cleaned, in order."""
         return tuple(sorted(entry.text for entry in self.entries))
 
-    def without_innocent(self, text: str) -> str:
-        """A plain text without the phrases that are read over."""
-        return self._innocent.sub(_GAP, text) if self._innocent else text
+    def without_innocent(self, text: Views) -> Views:
+        """A text without the phrases that are read over."""
+        if self._innocent is None:
+            return text
+        return Views(self._innocent.sub(_GAP, text.plain), self._innocent.sub(_GAP, text.spaced))
 
     def find(self, text: str) -> frozenset[str]:
         """Categories of the words in a text as it was typed."""
@@ -173,8 +175,8 @@ class Reader:
         """For each lexicon the categories of its words in a text."""
         found = self._walk(text)
         for number, lexicon in enumerate(self._lexicons):
-            if found[number] and (kept := lexicon.without_innocent(text.plain)) != text.plain:
-                found[number] = self._walk(Views(kept))[number]
+            if found[number] and (kept := lexicon.without_innocent(text)) != text:
+                found[number] = self._walk(kept)[number]
         return tuple(map(frozenset, found))
 
     @cached_property
@@ -195,6 +197,7 @@ class Reader:
         found: list[set[str]] = [set() for _ in self._lexicons]
         self._look_in(text.plain, found)
         self._look_in(text.changed if self._reach <= NEIGHBOURS else text.joined, found)
+        self._look_in(text.parted, found)
         for stretch in text.letters:
             self._look_in(stretch, found)
             if stretch[0] in "ai":  # an article before the word

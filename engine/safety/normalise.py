@@ -136,13 +136,17 @@ def _fold_letter(letter: str) -> str:
     return letter
 
 
+_UNSEEN = "\0"
+"""Stands for what can't be seen until it is known whether it parts words; `fold` leaves none."""
+
+
 class _Letters(dict[int, str]):
-    """A table for str.translate that folds letter by letter, each the first time it is met; marks fold to nothing."""
+    """A table for str.translate that folds letter by letter, each the first time it is met."""
 
     def __missing__(self, code: int) -> str:
         letter = chr(code)
         if _is_hidden(letter):
-            folded = ""
+            folded = _UNSEEN
         elif code >= _KEPT and not unicodedata.decomposition(letter):
             folded = letter  # Han, without case
         else:
@@ -157,10 +161,12 @@ _FOLDED = _Letters()
 
 def fold(text: str) -> str:
     """The text in small Latin letters as far as it looks like them; other scripts stay, without their marks."""
-    if text.isascii():
-        return text.lower().translate(_MARKS)
+    return _without_unseen(text.translate(_FOLDED), "")
+
+
+def _without_unseen(folded: str, instead: str) -> str:
     # Marks go before anything is composed: Python sorts a run of n marks in n^2 steps.
-    return unicodedata.normalize("NFC", text.translate(_FOLDED))
+    return unicodedata.normalize("NFC", folded.replace(_UNSEEN, instead))
 
 
 _WEIGHT = re.compile(r":\s{0,3}[+-]?\d{0,3}(?:\.\d{0,5})?(?=\s{0,3}[)\]}>])")
@@ -174,6 +180,10 @@ _NEXT_UNIT = rf"[^\w{_SYMBOLS}]{{1,3}}[\w{_SYMBOLS}](?!\w)"
 _SPELLED = re.compile(rf"(?<!\w)[\w{_SYMBOLS}]{_NEXT_UNIT}(?:{_NEXT_UNIT})+")
 _SPELLED_APART = re.compile(r"(?<!\w)\w(?:\W{1,3}\w(?!\w)){2,}")
 _SYMBOL = re.compile(f"[{re.escape(_SYMBOLS)}]")
+_DIGITS = re.compile(r"\d+")
+_BESIDE_DIGIT = re.compile(r"\d(?:(?<=[^\W\d_].)|(?=[^\W\d_]))")
+_UNSEEN_BETWEEN = re.compile(rf"{_UNSEEN}(?<=[^\W_].){_UNSEEN}*(?=[^\W_])")
+_ACCENTED = re.compile(r"[^\W\d_][\u0300-\u036f](?![\u0300-\u036f])")
 _END = "\n"
 """Parts stretches of spelled-out text from each other; `views` leaves no line end in a text."""
 
@@ -199,10 +209,14 @@ def _cut_runs(text: str) -> str:
     return _LONG_RUN.sub(r"\1" * LONGEST_RUN, text)
 
 
-def _unweighted(text: str) -> str:
-    """A text folded, without prompt weights, underscores read as hyphens."""
-    folded = _WEIGHT.sub("", fold(text)).replace("_", "-")
-    return _WEIGHT_BEHIND.sub(r"\1", folded)
+def _unweighted(folded: str) -> str:
+    """A folded text without prompt weights, underscores read as hyphens."""
+    text = _WEIGHT.sub("", folded).replace("_", "-")
+    return _WEIGHT_BEHIND.sub(r"\1", text)
+
+
+def _laid_out(folded: str) -> str:
+    return _cut_runs(" ".join(_unweighted(folded).split()))
 
 
 @dataclass(frozen=True)
@@ -211,6 +225,8 @@ class Views:
 
     plain: str
     """Folded, without prompt weights, runs cut to three, words where the writer put them."""
+    spaced: str = ""
+    """The same with gaps for what can't be seen between two letters; empty where there is none."""
 
     @cached_property
     def joined(self) -> str:
@@ -224,16 +240,22 @@ class Views:
         if self.joined == self.plain:
             return ""
         before, after = self.plain.split(" "), self.joined.split(" ")
-        if len(before) != len(after):
-            return self.joined
-        stretches: list[list[int]] = []
-        for index in compress(count(), map(ne, before, after)):
-            begin, end = max(0, index - NEIGHBOURS), index + NEIGHBOURS + 1
-            if stretches and begin <= stretches[-1][1]:
-                stretches[-1][1] = end
-            else:
-                stretches.append([begin, end])
-        return (" " * (WIDEST_GAP + 1)).join(" ".join(after[begin:end]) for begin, end in stretches)
+        return _stretches(before, after) if len(before) == len(after) else self.joined
+
+    @cached_property
+    def parted(self) -> str:
+        """What models read where unseen characters or digits part letters: naked1child is naked child to them.
+
+        Nothing where that is `plain`; of a text without unseen characters the words with digits and their neighbours.
+        """
+        text = self.spaced or self.plain
+        if not _BESIDE_DIGIT.search(text):
+            return self.spaced
+        before = text.split(" ")
+        after = [
+            word if word.isalpha() or not _BESIDE_DIGIT.search(word) else _DIGITS.sub(" ", word) for word in before
+        ]
+        return " ".join(after) if self.spaced else _stretches(before, after)
 
     @cached_property
     def letters(self) -> tuple[str, ...]:
@@ -244,6 +266,18 @@ class Views:
         return tuple(sorted(spelled))
 
 
+def _stretches(before: list[str], after: list[str]) -> str:
+    """The words that have changed, with their neighbours; far apart where others stood."""
+    stretches: list[list[int]] = []
+    for index in compress(count(), map(ne, before, after)):
+        begin, end = max(0, index - NEIGHBOURS), index + NEIGHBOURS + 1
+        if stretches and begin <= stretches[-1][1]:
+            stretches[-1][1] = end
+        else:
+            stretches.append([begin, end])
+    return (" " * (WIDEST_GAP + 1)).join(" ".join(after[begin:end]) for begin, end in stretches)
+
+
 def _spelled(pattern: re.Pattern[str], text: str, gaps: _Gaps) -> set[str]:
     stretches = _END.join(match[0] for match in pattern.finditer(text))
     return set(_cut_runs(stretches.translate(gaps)).split(_END)) if stretches else set()
@@ -251,7 +285,13 @@ def _spelled(pattern: re.Pattern[str], text: str, gaps: _Gaps) -> set[str]:
 
 def views(text: str) -> Views:
     """All readings of a text, in time linear in its length."""
-    return Views(_cut_runs(" ".join(_unweighted(text).split())))
+    folded = text.translate(_FOLDED)
+    plain = _laid_out(_without_unseen(folded, ""))
+    if not _UNSEEN_BETWEEN.search(folded):
+        return Views(plain)
+    # An accent that is a mark of its own parts nothing: models read it composed.
+    composed = _ACCENTED.sub(lambda letter: unicodedata.normalize("NFC", letter[0]), text)
+    return Views(plain, _laid_out(_without_unseen(composed.translate(_FOLDED), " ")))
 
 
 _PLAIN_LEET = str.maketrans({"4": "a", "@": "a", "8": "b", "3": "e", "1": "i", "!": "i", "0": "o", "5": "s", "$": "s"})
@@ -266,7 +306,7 @@ def _decode(word: re.Match[str]) -> str:
 
 
 def _readable_once(text: str) -> str:
-    plain = " ".join(_BRACKETS.sub("", _unweighted(text)).split())
+    plain = " ".join(_BRACKETS.sub("", _unweighted(fold(text))).split())
     joined = _SPELLED.sub(lambda m: _GAPS.sub("", m[0]), _TRIPLE.sub(r"\1\1", plain))
     return _TRIPLE.sub(r"\1\1", _LEET_WORD.sub(_decode, joined))
 

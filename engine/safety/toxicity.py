@@ -7,6 +7,7 @@ read as plain tensors, everything comes from one folder, and Detoxify's class ge
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,7 +61,7 @@ class ToxicityChecker:
         """Highest score of each class over the texts, 0 to 1.
 
         Raises:
-            WeightsError: the checkpoint is missing, damaged or of another shape.
+            WeightsError: the checkpoint is missing, damaged or of another shape, or scores are no numbers.
         """
         if self._detoxify is None:
             self._detoxify = self._load()
@@ -70,6 +71,8 @@ class ToxicityChecker:
             batch = pieces[start : start + BATCH]
             for name, values in self._detoxify.predict(batch).items():
                 found = values if isinstance(values, list) else [values]  # one text gives a bare number
+                if not all(map(math.isfinite, found)):
+                    raise WeightsError("The toxicity model's scores are no numbers.")
                 highest[name] = max(highest[name], *found)
         return highest
 

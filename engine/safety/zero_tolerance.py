@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from engine.safety.automaton import Automaton
 from engine.safety.keywords import innocent_phrases
-from engine.safety.lexicon import Lexicon, sections
+from engine.safety.lexicon import Entry, Lexicon, sections
 from engine.safety.normalise import Views
 
 DATA = "zero_tolerance.txt"
@@ -25,6 +26,8 @@ _AGE = re.compile(
     rf"|{_MINOR_AGE}[\W_]?(?:yo|yr))(?![^\W_])"
 )
 
+GLUED = frozenset({"minor", "sexual"})
+_ROOM_FOR_TWO = re.compile(r"\w{7,}")
 _AGE_WORDS = ("year", "yr", "month", "week", "age", "under", "below", "younger")
 _AGE_LETTERS = re.compile(r"y[\W_]{0,3}o")
 
@@ -42,8 +45,33 @@ def lexicon() -> Lexicon:
 
 
 def classes(text: Views, words: frozenset[str]) -> frozenset[str]:
-    """What a text says, by the `words` of the lexicon that it holds and the ages that it tells."""
-    return words | {"minor"} if _tells_age(text.plain) else words
+    """What a text says, by the `words` of the lexicon that it holds, the ages that it tells, and words in one."""
+    found = words | {"minor"} if _tells_age(text.plain) else words
+    return found | _glued(text.plain)
+
+
+@lru_cache(maxsize=1)
+def _parts() -> tuple[list[Entry], Automaton]:
+    """The words of minors and the sexual ones of which two may be written as one."""
+    parts = [
+        entry for entry in lexicon().entries if entry.category in GLUED and entry.is_long and " " not in entry.text
+    ]
+    return parts, Automaton([entry.places() for entry in parts], anywhere=True)
+
+
+def _glued(text: str) -> frozenset[str]:
+    """Both classes where one word holds a word of each, as nakedchild does: models read it as two."""
+    return GLUED if any(map(_holds_both, _ROOM_FOR_TWO.findall(text))) else frozenset()
+
+
+def _holds_both(word: str) -> bool:
+    parts, automaton = _parts()
+    found = [(parts[number], end) for number, end in automaton.ends(word)]
+    return any(
+        one.category != other.category and end <= other_end - len(other.text)
+        for one, end in found
+        for other, other_end in found
+    )
 
 
 def _tells_age(text: str) -> bool:

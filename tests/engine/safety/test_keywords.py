@@ -97,6 +97,12 @@ def test_lexicons_read_in_one_walk_find_what_each_finds(words: list[str]) -> Non
     assert Reader(first, second).find_in(views(text)) == (first.find(text), second.find(text))
 
 
+def test_the_operators_words_are_theirs_even_where_they_are_built_in() -> None:
+    lexicon = keyword_lexicon(blocked=("nude", "Bitch"))
+    assert lexicon.find("a nude woman") == {OPERATOR}
+    assert lexicon.find("a b1tch, naked") == {OPERATOR, DEFAULT_CATEGORY}
+
+
 def test_an_apostrophe_makes_the_difference(lexicon: Lexicon) -> None:
     assert not lexicon.find("the ones who're late, and who\u2019re early")
     assert lexicon.find("who-re") == {DEFAULT_CATEGORY}

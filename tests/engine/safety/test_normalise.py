@@ -70,6 +70,15 @@ def test_views_of_spelled_and_split_words() -> None:
     assert {"hen", "cat"} <= {part for stretch in text.letters for part in (stretch, stretch[:3], stretch[3:])}
 
 
+def test_what_nobody_sees_and_digits_part_letters() -> None:
+    text = views("a na\u200bked 7\u200b, red2fox, 85mm, appe\u0301tit")
+    assert text.plain == "a naked 7, red2fox, 85mm, appetit"
+    assert text.spaced == "a na ked 7 , red2fox, 85mm, appetit"
+    assert text.parted == "a na ked 7 , red fox,  mm, appetit"
+    assert views("one two three four red2fox five six seven eight").parted == "two three four red fox five six seven"
+    assert views("a plain text, 1984").parted == ""
+
+
 def test_marks_in_any_order_take_no_quadratic_time() -> None:
     """Python sorts combining marks by insertion, which at this length would take minutes."""
     assert normalise("a" + "\u0323\u0301" * 100_000 + "b") == "ab"

@@ -57,6 +57,12 @@ def test_reads_several_and_long_texts(folder: Path) -> None:
     assert set(scores) == set(CLASSES)
 
 
+def test_a_score_that_is_no_number_lets_nothing_pass(tmp_path: Path) -> None:
+    broken = write(tmp_path, checkpoint([math.nan, *LOGITS[1:]]))
+    with pytest.raises(WeightsError, match="no numbers"):
+        ToxicityChecker(broken).scores("a red apple")
+
+
 def test_no_window_is_cut_off(folder: Path) -> None:
     checker = ToxicityChecker(folder)
     checker.scores("warm up")

@@ -47,6 +47,33 @@ def test_sees_through_disguises(evasion: str) -> None:
     assert judge(f"{hide('child')} in the park, {hide('naked')}") == CATEGORY
 
 
+UNSEEN = {
+    "zero width": "\u200b",
+    "soft hyphen": "\u00ad",
+    "private": "\ue000",
+    "unassigned": "\U000e1234",
+    "accent": "\u0301",
+    "digit": "1",
+    "circled digit": "①",
+    "unseen and digit": "\u200b7\u200b",
+    "underscore": "_",
+    "nothing": "",
+}
+
+
+@pytest.mark.parametrize("joint", UNSEEN.values(), ids=UNSEEN)
+def test_words_are_seen_whatever_joins_them(joint: str) -> None:
+    """Models part words at digits and at what nobody sees, and read two that are written as one."""
+    assert judge(f"naked{joint}child") == CATEGORY
+    assert judge(f"a child{joint}naked in the park") == CATEGORY
+    assert judge(f"na{joint}ked") is None
+
+
+@pytest.mark.parametrize("innocent", ["kidsexpo 2026", "grandchildren", "babysitter", "analogy", "appe\u0301tit"])
+def test_one_word_that_only_looks_like_two(innocent: str) -> None:
+    assert judge(f"{innocent}, a child in the park") is None
+
+
 @pytest.mark.parametrize("covering", LISTS["covering"])
 def test_refuses_to_take_clothes_off_a_minor(covering: str) -> None:
     assert judge("a child on the beach", f"blurry, {covering}") == CATEGORY
