@@ -201,10 +201,11 @@ class Engine(CacheDesk):
         self, make: Callable[..., str], request: ResolvedRequest, source: ModelSource, *, strict: bool, scope: str
     ) -> str:
         """A key of the cache under this engine's present circumstances."""
+        settings = self._settings
         return make(
             request,
             revision=source.info.revision,
-            fingerprint=f"{source.kind}:{self._settings.precision}",
+            fingerprint=f"{source.kind}:{settings.precision}{':int8' if settings.int8 else ''}",
             filter_version=self._safety.version,
             strict=strict,
             scope=scope,

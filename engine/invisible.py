@@ -128,7 +128,8 @@ def find(image: Image.Image, *, cropped: bool = True) -> Mark | None:
 
 
 def _luma(image: Image.Image) -> Array:
-    reduced = image.reduce(factor) if (factor := max(image.size) // LONGEST_READ) > 1 else image
+    plain = image if image.mode in ("L", "RGB") else image.convert("L" if image.mode[0] in "IF" else "RGB")
+    reduced = plain.reduce(factor) if (factor := max(image.size) // LONGEST_READ) > 1 else plain
     return np.asarray(reduced.convert("RGB").convert("L"), dtype=np.float32)
 
 

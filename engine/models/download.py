@@ -75,7 +75,7 @@ class Downloader:
         for attempt in range(ATTEMPTS):
             try:
                 with _open(url, token) as response:
-                    content = json.loads(response.read())
+                    content = json.loads(_read(response, None))
             except _Lost as lost:
                 self._wait(attempt, url, lost)
             except ValueError as error:
@@ -171,9 +171,9 @@ def _append(remote: RemoteFile, part: Path, have: int, arrived: Arrived) -> None
         raise _Lost("it ended early")
 
 
-def _read(response: http.client.HTTPResponse) -> bytes:
+def _read(response: http.client.HTTPResponse, most: int | None = CHUNK) -> bytes:
     try:
-        return response.read(CHUNK)
+        return response.read(most)
     except (OSError, http.client.HTTPException) as error:
         raise _Lost(_reason(error)) from error
 

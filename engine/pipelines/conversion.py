@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from engine.models.manifest import fingerprint
@@ -30,7 +32,9 @@ def as_safetensors(path: Path, folder: Path) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         save_file(weights, draft)
         draft.replace(target)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
         structlog.get_logger("engine").warning("checkpoint not converted", file=str(path), reason=str(error))
         return path
     return target

@@ -251,6 +251,10 @@ class DiffusersPipeline:
             **more,
         }
         accepted = inspect.signature(pipe.__call__).parameters
+        if request.negative_prompt and "negative_prompt" not in accepted:
+            raise InputError("This model can't be told what to avoid; leave --negative out, and reword a risky prompt.")
+        if request.negative_prompt:
+            options["true_cfg_scale"] = request.guidance  # models whose guidance is distilled obey it by this alone
         with self._drawing(pipe):
             result = pipe(**{name: value for name, value in options.items() if name in accepted})
         watch.ended()

@@ -167,6 +167,11 @@ def test_the_score_of_unmarked_pictures_is_as_small_as_chance() -> None:
     assert np.std(scores) < 1.3
 
 
+@pytest.mark.parametrize("mode", ["1", "P", "PA", "LA", "RGBA", "CMYK", "I;16", "I", "F"])
+def test_looks_at_pictures_of_every_mode(mode: str) -> None:
+    assert find(Image.new(mode, (4096, 64)), cropped=False) is None
+
+
 @pytest.mark.parametrize("size", [(1, 1), (3, 200), (64, 64), (4096, 8), (5000, 3000)])
 def test_takes_any_size(size: tuple[int, int]) -> None:
     picture = Image.new("RGB", size, (120, 150, 190))

@@ -113,6 +113,12 @@ def test_only_web_addresses_are_opened() -> None:
         Downloader().get_json("file:///etc/passwd")
 
 
+def test_a_listing_that_breaks_off_is_asked_for_again(hub: FakeHub) -> None:
+    hub.repos["a/b"] = {"list.json": b'{"files": 3}'}
+    hub.faults["list.json"].append(Fault(cut_after=5))
+    assert Downloader(pause=lambda _: None).get_json(f"{hub.url}/a/b/resolve/main/list.json") == {"files": 3}
+
+
 @pytest.mark.parametrize("content", [b"<html>", b"[]"])
 def test_an_answer_that_is_no_json_object_is_one_sentence(hub: FakeHub, content: bytes) -> None:
     hub.repos["a/b"] = {"odd.json": content}

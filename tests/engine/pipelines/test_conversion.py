@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import pytest
+import structlog
 import torch
 from safetensors.torch import load_file
 
@@ -47,6 +49,17 @@ def test_where_the_conversion_cannot_be_kept_the_original_serves(checkpoint: Pat
     in_the_way = tmp_path / "file"
     in_the_way.touch()
     assert as_safetensors(checkpoint, in_the_way) == checkpoint
+
+
+def test_where_the_disk_is_full_the_original_serves(checkpoint: Path, tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16, before[1]))
+    try:
+        with structlog.testing.capture_logs():
+            assert as_safetensors(checkpoint, tmp_path / "converted") == checkpoint
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [path for path in (tmp_path / "converted").rglob("*") if path.is_file()] == []
 
 
 def test_a_pickle_of_more_than_tensors_is_refused(tmp_path: Path) -> None:

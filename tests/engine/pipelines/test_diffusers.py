@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from diffusers import AutoencoderKL, EulerDiscreteScheduler, StableDiffusionXLPi
 from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from engine.errors import GenerationCancelled, MemoryExhaustedError, WeightsError
+from engine.errors import GenerationCancelled, InputError, MemoryExhaustedError, WeightsError
 from engine.models.registry import ModelSource, resolve
 from engine.pipelines.base import Look
 from engine.pipelines.diffusers import SCHEDULERS, DiffusersPipeline
@@ -168,6 +168,41 @@ def test_global_randomness_is_left_alone(pipeline: DiffusersPipeline) -> None:
     before = torch.random.get_rng_state()
     pipeline.draw([ask(sampler=Sampler.EULER_ANCESTRAL)], ignore_steps)
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+class Distilled(StableDiffusionXLPipeline):  # type: ignore[misc]  # diffusers tells no types
+    """Takes options as FLUX does, where `guidance_scale` alone leads nothing away."""
+
+    seen: ClassVar[list[tuple[object, float]]] = []
+
+    def __call__(
+        self,
+        prompt: str,
+        negative_prompt: str | None = None,
+        true_cfg_scale: float = 1.0,
+        width: int = 64,
+        height: int = 64,
+        num_inference_steps: int = 2,
+    ) -> Any:
+        self.seen.append((negative_prompt, true_cfg_scale))
+        return super().__call__(prompt, width=width, height=height, num_inference_steps=num_inference_steps)
+
+
+class Deaf(StableDiffusionXLPipeline):  # type: ignore[misc]
+    def __call__(self, prompt: str, guidance_scale: float = 1.0) -> Any:
+        return super().__call__(prompt)
+
+
+def test_a_model_with_distilled_guidance_is_led_away_all_the_same(fresh: DiffusersPipeline) -> None:
+    fresh._pipe.__class__ = Distilled
+    fresh.draw([ask(negative_prompt="blurry", guidance=2.0), ask()], ignore_steps)
+    assert Distilled.seen == [("blurry", 2.0), (None, 1.0)]
+
+
+def test_a_model_that_can_t_be_led_away_draws_nothing_that_should_be(fresh: DiffusersPipeline) -> None:
+    fresh._pipe.__class__ = Deaf
+    with pytest.raises(InputError, match="can't be told what to avoid"):
+        fresh.draw([ask(negative_prompt="nsfw")], ignore_steps)
 
 
 def test_out_of_memory_is_tried_again_with_less(fresh: DiffusersPipeline) -> None:
