@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -228,11 +229,22 @@ def unknown_variables() -> tuple[str, ...]:
     return tuple(sorted(name for name in candidates if name.upper().partition("__")[0] not in known))
 
 
+FORMS: Mapping[str | int, str] = {
+    "template": f"it needs {PROMPT_SLOT} where the prompt is to stand",
+    "discord_public_key": "it has 64 hexadecimal digits",
+    "web_url": "it is http:// or https:// and a host, without a path",
+    "hub_url": "it begins with http:// or https://",
+    "watermark_color": "it is a colour like #ffffff",
+    "gpus": "it is a GPU as Modal names it, such as A10, without a number of them",
+}
+"""What a setting looks like, by the last name on the way to it."""
+
+
 def _problem(problem: ErrorDetails) -> str:
     """One setting that is wrong, by its name; what was given is left out where it may be a misspelled secret."""
     name = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         return f"{name} (there is no such setting)"
-    if problem["type"] == "string_pattern_mismatch":
-        return f"{name} (it needs {PROMPT_SLOT} where the prompt is to stand, got {str(problem['input'])[:50]!r})"
-    return f"{name} ({problem['msg'].lower()}, got {str(problem['input'])[:50]!r})"
+    form = next((FORMS[part] for part in reversed(problem["loc"]) if part in FORMS), None)
+    wanted = form if form and problem["type"] == "string_pattern_mismatch" else problem["msg"].lower()
+    return f"{name} ({wanted}, got {str(problem['input'])[:50]!r})"

@@ -66,6 +66,24 @@ def test_a_wrong_variable_is_one_sentence(
     assert "\n" not in caught.value.sentence
 
 
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ('web_url = "easel.example.org"', "web_url (it is http:// or https:// and a host, without a path, got"),
+        ('discord_public_key = "abc"', "discord_public_key (it has 64 hexadecimal digits, got 'abc')"),
+        ('watermark_color = "red"', "watermark_color (it is a colour like #ffffff, got 'red')"),
+        ('[styles.x]\ntemplate = "no slot"', "styles.x.template (it needs {prompt} where the prompt is to stand"),
+        ('[modal]\ngpus = ["A10:2"]', "modal.gpus.0 (it is a GPU as Modal names it"),
+        ('[modal]\napp = "a b"', "modal.app (string should match pattern"),
+    ],
+)
+def test_what_a_setting_looks_like_is_told(setting: str, told: str) -> None:
+    toml(setting + "\n")
+    with pytest.raises(SettingsError) as caught:
+        load()
+    assert told in caught.value.sentence
+
+
 @pytest.mark.parametrize("text", ["model = ", "\x00", "model = 3", '[styles.x]\ntemplate = "no slot"'])
 def test_a_damaged_file_is_one_sentence(text: str) -> None:
     toml(text)
