@@ -30,10 +30,10 @@ def pytest_collection_finish() -> None:
 
 
 def _of_the_process() -> dict[str, object]:
-    """What all tests of a process have in common, but for what pytest itself does to it."""
+    """What all tests of a process have in common and of which they are the only ones to change it."""
     root = logging.getLogger()
     own = [handler for handler in root.handlers if not type(handler).__module__.startswith("_pytest.")]
-    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    environment = {name: value for name, value in os.environ.items() if name.startswith(("EASEL_", "MODAL_"))}
     lines = structlog.get_config()
     return {"handlers": own, "level": root.level, "log lines": lines, "environment": environment, "folder": Path.cwd()}
 
