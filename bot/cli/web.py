@@ -13,7 +13,7 @@ import typer
 from bot.chat import Role
 from bot.cli.options import Json
 from bot.cli.outcome import Exit
-from bot.cli.session import prepared, put, run
+from bot.cli.session import installation, prepared, put, run
 from bot.errors import BadInputError, SettingsError
 from bot.messages import say
 
@@ -49,9 +49,13 @@ def password(name: Name, *, from_input: FromInput = False) -> int:
 
 
 @users.command("remove")
-def remove(name: Name) -> int:
-    """Remove an account; its pictures stay until they are purged."""
-    return run(_remove(name))
+def remove(
+    name: Name,
+    *,
+    forget: Annotated[bool, typer.Option("--forget", help="Delete its history and its cached pictures, too.")] = False,
+) -> int:
+    """Remove an account; while its history is kept, its name can't be given to somebody else."""
+    return run(_remove(name, forget=forget))
 
 
 @users.command("list")
@@ -74,10 +78,14 @@ async def _change(name: str, given: str) -> int:
     return Exit.DELIVERED
 
 
-async def _remove(name: str) -> int:
+async def _remove(name: str, *, forget: bool) -> int:
     async with _people() as people:
-        await people.remove(name)
-    typer.echo(say("web_account.removed", name=name.casefold()))
+        person = await people.remove(name, or_left=forget)
+    typer.echo(say("web_account.removed", name=person.name))
+    if forget:
+        async with installation() as running:
+            extent, files = await running.jobs.forget(person)
+        typer.echo(say("forget.done", **extent.model_dump(), files=files))
     return Exit.DELIVERED
 
 

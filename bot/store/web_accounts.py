@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 from bot.chat import Role
-from bot.store.database import Database
+from bot.store.database import Database, Transaction
 from engine.types import Value
 
 
@@ -38,16 +38,29 @@ class WebAccountTable:
         async with self._database.snapshot() as transaction:
             return tuple(map(_account, await transaction.run("SELECT * FROM web_accounts ORDER BY name")))
 
-    async def add(self, account: WebAccount) -> bool:
-        """Store an account; False if the name is taken."""
+    async def add(self, account: WebAccount, person: str) -> bool:
+        """Store an account, whose person has no granted roles yet; False if the name is taken."""
         async with self._database.transaction() as transaction:
-            return bool(
-                await transaction.run(
-                    """INSERT INTO web_accounts (name, password, role, version, created) VALUES (?, ?, ?, ?, ?)
-                       ON CONFLICT DO NOTHING RETURNING name""",
-                    *(account.name, account.password, account.role, account.version, account.created),
-                )
+            added = await transaction.run(
+                """INSERT INTO web_accounts (name, password, role, version, created) VALUES (?, ?, ?, ?, ?)
+                   ON CONFLICT DO NOTHING RETURNING name""",
+                *(account.name, account.password, account.role, account.version, account.created),
             )
+            if added:
+                await _drop_roles(transaction, person)
+            return bool(added)
+
+    async def has_left(self, name: str, person: str) -> bool:
+        """Whether there is no account of that name, but jobs, appeals or reports of somebody who had it are kept."""
+        async with self._database.snapshot() as transaction:
+            row = await transaction.one(
+                """SELECT NOT EXISTS (SELECT 1 FROM web_accounts WHERE name = ?1) AND (
+                     EXISTS (SELECT 1 FROM jobs WHERE person = ?2)
+                     OR EXISTS (SELECT 1 FROM appeals WHERE person = ?2)
+                     OR EXISTS (SELECT 1 FROM reports WHERE person = ?2)) AS has_left""",
+                *(name, person),
+            )
+            return bool(row and row["has_left"])
 
     async def set_password(self, name: str, password: str, version: str) -> bool:
         """Store another hash, which ends the sessions unless `version` stays; False if there is no such account."""
@@ -59,10 +72,13 @@ class WebAccountTable:
                 )
             )
 
-    async def remove(self, name: str) -> bool:
-        """Remove an account; False if there is none."""
+    async def remove(self, name: str, person: str) -> bool:
+        """Remove an account, and the roles that were granted to its person; False if there is none."""
         async with self._database.transaction() as transaction:
-            return bool(await transaction.run("DELETE FROM web_accounts WHERE name = ? RETURNING name", name))
+            removed = await transaction.run("DELETE FROM web_accounts WHERE name = ? RETURNING name", name)
+            if removed:
+                await _drop_roles(transaction, person)
+            return bool(removed)
 
     async def of_session(self, name: str, session: str) -> WebAccount | None:
         """The account of that name, unless this session of it was signed out."""
@@ -124,3 +140,7 @@ class WebAccountTable:
 
 def _account(row: sqlite3.Row) -> WebAccount:
     return WebAccount.model_validate(dict(row))
+
+
+async def _drop_roles(transaction: Transaction, person: str) -> None:
+    await transaction.run("DELETE FROM roles WHERE person = ?", person)

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bot import messages
 from bot.adapters.base import Answers
+from bot.adapters.web.connections import Connection
 from bot.adapters.web.people import PLATFORM, People
 from bot.adapters.web.server import application, own_hosts, public_hosts
 from bot.adapters.web.site import Site
@@ -59,6 +60,7 @@ class Web:
             async with serving(self._settings, dispatcher, hosts=hosts, hasher=self._hasher) as app:
                 config = uvicorn.Config(
                     app,
+                    http=Connection,
                     lifespan="off",
                     log_config=None,
                     access_log=False,

@@ -73,6 +73,10 @@ class Desk:
         self.version = 0
         self.gallery = 0
         """Version of what is more than progress, which comes often and is drawn anew in a moment; this takes longer."""
+        self.gone = 0
+        """How often pictures were deleted: what was read of earlier visits before may be of them."""
+        self.since: float | None = None
+        """When the account was made whose page it is, once somebody has looked."""
         self._name = secrets.token_hex(4)
         self._followers: OrderedDict[str, Follower] = OrderedDict()
         self._open = 0
@@ -163,6 +167,7 @@ class Desk:
                         job = update.job
                     elif command == FORGET and isinstance(update, Reply) and not update.confirm:
                         self.cards.clear()
+                        self.gone += 1
                     yield update
         finally:
             self._open -= 1
@@ -180,6 +185,7 @@ class Desk:
             card.working[update.progress.index] = update
 
     def _remove(self, removed: Removed) -> None:
+        self.gone += 1
         card = self.cards.get(removed.job)
         for index in list(card.shown) if card else ():
             if removed.index in (None, index) and card:
@@ -234,9 +240,13 @@ class Desks:
         desk = self._desks.get(person)
         return desk.stamp if desk else ""
 
-    def of(self, person: str) -> Desk:
-        """This person's page."""
+    def of(self, person: str, since: float | None = None) -> Desk:
+        """This person's page; whoever had the same name before `since` left another one, which goes."""
         desk = self._desks.setdefault(person, Desk())
+        if since is not None:
+            if desk.since not in (None, since):
+                desk = self._desks[person] = Desk()
+            desk.since = since
         self._desks.move_to_end(person)
         if len(self._desks) > MAX_DESKS:
             for other in list(self._desks)[: len(self._desks) - MAX_DESKS]:

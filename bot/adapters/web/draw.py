@@ -62,7 +62,8 @@ class DrawTab:
         mark = list(form.mark.values())
         once_more: dict[str, Any] = {**LISTENER, "trigger_mode": "always_last"}
         gr.on([field.change for field in mark], self.look, mark, form.look, **once_more)
-        form.fields["model"].change(form.for_model, form.fields["model"], form.adapted, **LISTENER)
+        # Chosen by the person alone: a picture's settings, which `fill` brings, have values of their own.
+        form.fields["model"].input(form.for_model, form.fields["model"], form.adapted, **LISTENER)
 
     async def follow(self, request: gr.Request) -> AsyncGenerator[tuple[Any, ...], None]:
         """What stands on the person's page, until nothing is going on or the page is followed anew."""
@@ -75,13 +76,17 @@ class DrawTab:
         desk, locale = self._site.desk(visitor), visitor.requester.locale
         follower = desk.follow(page)
         try:
-            earlier, head, was_busy = await self._earlier(visitor), await self._head(visitor), False
-            gallery, version = "", -1
+            head, was_busy = await self._head(visitor), False
+            earlier: list[tuple[str, str]] = []
+            gallery, version, gone = "", -1, -1
             while True:
                 seen, busy = desk.version, desk.busy
                 if was_busy and not busy:
                     head = await self._head(visitor)
                 was_busy = busy
+                while gone != desk.gone:
+                    gone, version = desk.gone, -1
+                    earlier = await self._earlier(visitor)
                 if version != desk.gallery:
                     version = desk.gallery
                     fresh = [figure for job, figure in earlier if job not in desk.cards]

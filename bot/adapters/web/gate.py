@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
 
@@ -22,8 +22,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bot import messages
 from bot.adapters.web import events
+from bot.adapters.web.bodies import Bounded, LateError, Unfinished, replayed, whole
 from bot.adapters.web.pace import Pace, Unread
-from bot.adapters.web.people import Visitor
+from bot.adapters.web.people import Visitor, network
 from bot.adapters.web.uploads import MAX_UPLOAD
 from bot.errors import BadInputError, BotError
 
@@ -51,6 +52,11 @@ STREAMS = 24
 """Streams of events that one person may read at once: one for each open page."""
 MAX_JSON = 512 * 1024
 """Bytes of a request that is no upload: the largest batch with room to spare."""
+BODY_SECONDS, UPLOAD_SECONDS = 15.0, 120.0
+"""For the whole body of a request, and for that of an upload."""
+UNFINISHED = {SIGN_IN: (8, 64), JOIN: (24, 256), UPLOAD: (4, 16)}
+"""Bodies on their way here at once, of one person or, where nobody has signed in, one network; and of all. Uploads are
+kept in memory meanwhile."""
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 HEADERS = {
     "Content-Security-Policy": (
@@ -107,24 +113,39 @@ class Gate:
         self._read: Counter[str] = Counter()
         """Streams by their pages."""
         self._unread = Unread(forget)
+        self._unfinished = {path: Unfinished(*counts) for path, counts in UNFINISHED.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let through, or answer."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        path = scope["path"]
-        receive, send = _bounded(receive, _limit(path)), self._with_headers(send, path)
+        send = self._with_headers(send, scope["path"])
         answer = PlainTextResponse("", 404) if scope["type"] != "http" else await self._judge(scope)
-        if answer is None and path == JOIN:
-            answer, receive = await self._screened(scope, receive)
+        if answer is None:
+            answer = await self._enter(scope, receive, send)
         if answer is not None:
             await answer(scope, receive, send)
-            return
-        if not ASKS.fullmatch(path):
+
+    async def _enter(self, scope: Scope, receive: Receive, send: Send) -> Response | None:
+        """Let through, unless what is sent doesn't come in time or isn't good; then the answer."""
+        try:
+            with self._arriving(scope, receive) as arriving:
+                return await self._ask(scope, arriving, send)
+        except LateError as late:
+            return PlainTextResponse(late.sentence, 408, {"Connection": "close"})
+
+    async def _ask(self, scope: Scope, receive: Receive, send: Send) -> Response | None:
+        """The same for something that comes in time."""
+        if scope["path"] == JOIN:
+            answer, receive = await self._screened(scope, receive)
+            if answer is not None:
+                return answer
+        if not ASKS.fullmatch(scope["path"]):
             scope["query_string"] = b""
         with self._counted(scope):
             await self._app(scope, receive, send)
+        return None
 
     async def _judge(self, scope: Scope) -> Response | None:
         """The answer to a request that goes no further."""
@@ -137,7 +158,7 @@ class Gate:
             return PlainTextResponse("", 404)
         if scope["method"] not in SAFE and not _is_same_origin(headers):
             return PlainTextResponse("", 403)
-        if _length(headers) > _limit(path):
+        if _length(headers) > _limit(scope):
             return PlainTextResponse("", 413)
         return await self._judge_person(scope, headers)
 
@@ -145,7 +166,7 @@ class Gate:
         """The same, by who asks."""
         path = scope["path"]
         try:
-            visitor = await self._recognise(scope["session"], locale_of(headers), (scope["client"] or ("",))[0])
+            visitor = await self._recognise(scope["session"], locale_of(headers), _address(scope))
         except BotError as error:
             log.exception("nobody can be recognised")
             return PlainTextResponse(error.sentence, 503)
@@ -153,7 +174,7 @@ class Gate:
         if visitor is not None:
             return self._judge_visitor(scope, visitor)
         if path in PUBLIC:
-            return None
+            return None if self._has_room(scope) else _too_much(scope)
         return RedirectResponse(SIGN_IN, 303) if path == "/" else PlainTextResponse("", 401)
 
     def _judge_visitor(self, scope: Scope, visitor: Visitor) -> Response | None:
@@ -161,10 +182,24 @@ class Gate:
         path, payer = scope["path"], visitor.payer
         if path == DATA and not self._pages.holds(_page(scope), visitor.requester.key):
             return PlainTextResponse("", 404)
-        too_many = path == DATA and self._streams[payer] >= STREAMS
+        too_many = (path == DATA and self._streams[payer] >= STREAMS) or not self._has_room(scope)
         if too_many or (path in COSTS and not self._pace.allows(payer, COSTS[path])):
-            return _too_much(visitor)
+            return _too_much(scope)
         return None
+
+    def _has_room(self, scope: Scope) -> bool:
+        """Whether a request's body may be on its way beside the others."""
+        return not _brings(scope) or self._unfinished[scope["path"]].allows(_sender(scope))
+
+    @contextmanager
+    def _arriving(self, scope: Scope, receive: Receive) -> Iterator[Receive]:
+        """Give what a request receives, and count its body until that has come."""
+        path = scope["path"]
+        counted = self._unfinished[path].counted(_sender(scope)) if _brings(scope) else nullcontext(lambda: None)
+        seconds = {UPLOAD: UPLOAD_SECONDS, DATA: None}.get(path, BODY_SECONDS)
+        locale = locale_of(Headers(scope=scope))
+        with counted as come:
+            yield Bounded(receive, limit=_limit(scope), seconds=seconds, come=come, locale=locale)
 
     @contextmanager
     def _counted(self, scope: Scope) -> Iterator[None]:
@@ -187,15 +222,15 @@ class Gate:
     async def _screened(self, scope: Scope, receive: Receive) -> tuple[Response | None, Receive]:
         """An event as Gradio is to see it, or the answer to one that it isn't to see."""
         try:
-            event = events.happening(await _body(receive))
+            event = events.happening(await whole(receive))
         except BadInputError:
             return PlainTextResponse("", 400), receive
         visitor, page = scope[VISITOR], event.session_hash
         if not self._pages.take(page, visitor.requester.key):
             return PlainTextResponse("", 403), receive
         if not self._read[page] and not self._unread.allows(visitor.payer, page):
-            return _too_much(visitor), receive
-        return None, _replayed(events.written(event), receive)
+            return _too_much(scope), receive
+        return None, replayed(events.written(event), receive)
 
     def _is_our_host(self, headers: Headers) -> bool:
         """Whether the page was asked for by a name of its own: others point a name of theirs at 127.0.0.1."""
@@ -217,10 +252,13 @@ class Gate:
         return sending
 
 
-def _too_much(visitor: Visitor) -> Response:
-    """In the words in which Gradio shows it; whatever else it is answered, it takes for a broken line."""
-    said = {"detail": messages.say("web.too_fast", visitor.requester.locale)}
-    return JSONResponse(said, 429, {"Retry-After": "10"})
+def _too_much(scope: Scope) -> Response:
+    """In the words in which Gradio shows it: whatever else it is answered, it takes for a broken line."""
+    said = messages.say("web.too_fast", locale_of(Headers(scope=scope)))
+    later = {"Retry-After": "10"}
+    if scope["path"] == SIGN_IN:
+        return PlainTextResponse(said, 429, later)
+    return JSONResponse({"detail": said}, 429, later)
 
 
 def locale_of(headers: Headers) -> str:
@@ -252,53 +290,30 @@ def _page(scope: Scope) -> str:
     return parse_qs(query.decode("latin-1")).get("session_hash", [""])[-1]
 
 
-def _limit(path: str) -> int:
-    return MAX_UPLOAD + MAX_JSON if path == UPLOAD else MAX_JSON
+def _brings(scope: Scope) -> bool:
+    """Whether a request brings a body that is waited for."""
+    return scope["path"] in UNFINISHED and scope["method"] not in SAFE
+
+
+def _sender(scope: Scope) -> str:
+    """Whom a body is counted to."""
+    visitor: Visitor | None = scope[VISITOR]
+    return visitor.payer if visitor else network(_address(scope))
+
+
+def _address(scope: Scope) -> str:
+    """Where a request comes from."""
+    address: str = (scope["client"] or ("",))[0]
+    return address
+
+
+def _limit(scope: Scope) -> int:
+    """Bytes that a request's body may have."""
+    if scope["method"] in SAFE:
+        return 0
+    return MAX_UPLOAD + MAX_JSON if scope["path"] == UPLOAD else MAX_JSON
 
 
 def _length(headers: Headers) -> int:
     given = headers.get("content-length", "0")
     return int(given[:15]) if given.isdecimal() else 0
-
-
-def _bounded(receive: Receive, limit: int) -> Receive:
-    """The same body; one that is longer than it said breaks off."""
-    left = limit
-
-    async def bounded() -> Message:
-        nonlocal left
-        message = await receive()
-        left -= len(message.get("body", b""))
-        return message if left >= 0 else {"type": "http.disconnect"}
-
-    return bounded
-
-
-async def _body(receive: Receive) -> bytes:
-    """All of a body.
-
-    Raises:
-        BadInputError: it breaks off.
-    """
-    parts: list[bytes] = []
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            raise BadInputError("a request that breaks off")
-        parts.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return b"".join(parts)
-
-
-def _replayed(body: bytes, receive: Receive) -> Receive:
-    """This body, then whatever else comes."""
-    given = False
-
-    async def replayed() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return replayed

@@ -56,6 +56,8 @@ class Visitor(Value):
     place: Place
     address: str = ""
     """Where their requests come from."""
+    since: float | None = None
+    """When their account was made; an earlier one of the same name was somebody else's."""
 
     @property
     def is_guest(self) -> bool:
@@ -70,7 +72,8 @@ class Visitor(Value):
 
 def member(account: WebAccount, locale: str, address: str = "") -> Visitor:
     """The person who signed in to this account."""
-    return _visitor(account.name, MEMBERS, account.role, locale, address)
+    visitor = _visitor(account.name, MEMBERS, account.role, locale, address)
+    return visitor.model_copy(update={"since": account.created})
 
 
 def guest(token: str, locale: str, address: str = "") -> Visitor:
@@ -146,14 +149,17 @@ class People:
         """Make an account.
 
         Raises:
-            BadInputError: the name is taken or unsuitable, or the password too short or too long.
+            BadInputError: the name is taken, unsuitable or was somebody's whose history is kept, or the password is
+                too short or too long.
         """
         known = _known(name)
         if not NAME.fullmatch(known) or known.startswith(GUEST_PREFIX):
             raise BadInputError(messages.say("web_account.bad_name", given=messages.quote(name)))
+        if await self._table.has_left(known, _person(known).key):
+            raise BadInputError(messages.say("web_account.history_kept", name=known))
         hashed = await self._hash(checked(password))
         account = WebAccount(name=known, password=hashed, role=role, version=_new_version(), created=self._clock())
-        if not await self._table.add(account):
+        if not await self._table.add(account, _person(known).key):
             raise BadInputError(messages.say("web_account.taken", name=known))
         return account
 
@@ -168,14 +174,19 @@ class People:
         if not await self._table.set_password(_known(name), hashed, _new_version()):
             raise NotFoundError(messages.say("web_account.unknown", name=messages.quote(name)))
 
-    async def remove(self, name: str) -> None:
-        """Remove an account, which ends its sessions.
+    async def remove(self, name: str, *, or_left: bool = False) -> Requester:
+        """Remove an account, which ends its sessions, and the roles that were granted to it; returns whose it was.
+
+        With `or_left`, the history that an account removed before has left will do.
 
         Raises:
             NotFoundError: there is none.
         """
-        if not await self._table.remove(_known(name)):
+        known, person = _known(name), _person(_known(name))
+        removed = await self._table.remove(known, person.key)
+        if not removed and not (or_left and await self._table.has_left(known, person.key)):
             raise NotFoundError(messages.say("web_account.unknown", name=messages.quote(name)))
+        return person
 
     async def all(self) -> tuple[WebAccount, ...]:
         """Every account, by name."""
@@ -287,6 +298,11 @@ def network(address: str) -> str:
 def _known(name: str) -> str:
     """An account's name as it is stored."""
     return name.strip().casefold()
+
+
+def _person(name: str) -> Requester:
+    """Who an account's owner is in the rest of Easel."""
+    return Requester(platform=PLATFORM, id=name, name=name)
 
 
 def _encoded(password: str) -> bytes:

@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 
 import gradio as gr
 from fastapi import FastAPI
-from starlette.datastructures import UploadFile
 from starlette.middleware.sessions import SessionMiddleware
 from starlette.requests import Request
 from starlette.responses import (
@@ -192,12 +191,10 @@ class Routes:
     async def upload(self, request: Request) -> Response:
         """Take a file in; what the page says of it from now on is its name."""
         visitor: Visitor = request.scope[VISITOR]
-        async with request.form(max_files=1, max_fields=0) as form:
-            file = form.get("files")
-            if not isinstance(file, UploadFile) or (file.size or 0) > uploads.MAX_UPLOAD:
-                return PlainTextResponse("", 413 if isinstance(file, UploadFile) else 400)
-            owner, data = visitor.requester.key, await file.read()
-            name = self._site.uploads.keep(owner, file.filename or "", data, payer=visitor.payer)
+        found = await uploads.received(request)
+        if found is None or len(found[1]) > uploads.MAX_UPLOAD:
+            return PlainTextResponse("", 413 if found else 400)
+        name = self._site.uploads.keep(visitor.requester.key, *found, payer=visitor.payer)
         asyncio.get_running_loop().call_later(uploads.SECONDS, self._site.uploads.forget_old)
         return JSONResponse([name])
 

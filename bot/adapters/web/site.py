@@ -54,7 +54,7 @@ class Site:
 
     def desk(self, visitor: Visitor) -> Desk:
         """This person's page."""
-        return self.desks.of(visitor.requester.key)
+        return self.desks.of(visitor.requester.key, visitor.since)
 
     def give(  # noqa: PLR0913  (all that a command has)
         self,

@@ -10,10 +10,14 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
 
 NAME = r"[0-9a-f]{32}"
 MAX_UPLOAD = 20 * 1024**2
@@ -34,6 +38,30 @@ class _Kept:
     label: str
     """The owner's own name for it."""
     data: bytes
+
+
+class Parser(MultiPartParser):
+    """Reads a form, and keeps its file in memory; Starlette's own writes what is large to a temporary file."""
+
+    spool_max_size = 2 * MAX_UPLOAD
+    """Bytes; more than a request may bring."""
+
+
+async def received(request: Request) -> tuple[str, bytes] | None:
+    """Its owner's name for the file that a form brings, and what it holds; None if it brings none, or is no such form.
+
+    Raises:
+        LateError: it hasn't come in time.
+    """
+    try:
+        async with aclosing(request.stream()) as parts:
+            form = await Parser(request.headers, parts, max_files=1, max_fields=0).parse()
+    except (KeyError, MultiPartException):
+        return None
+    file = form.get("files")
+    found = (file.filename or "", await file.read()) if isinstance(file, UploadFile) else None
+    await form.close()
+    return found
 
 
 class Uploads:

@@ -134,3 +134,13 @@ async def test_who_wants_to_be_forgotten_is_forgotten_here_too() -> None:
         async for update in desk.answering("Forget-Me", updates(said)):
             desk.put(update)
         assert len(desk.cards) == left
+
+
+def test_who_has_a_name_after_somebody_else_has_another_page() -> None:
+    desks = Desks()
+    first = desks.of("web:ada")
+    assert desks.of("web:ada", 1.0) is first, "what goes on after a restart is hers"
+    assert desks.of("web:ada") is first
+    second = desks.of("web:ada", 2.0)
+    assert second is not first
+    assert desks.of("web:ada", 2.0) is second

@@ -222,6 +222,34 @@ async def test_what_goes_on_after_a_restart_is_followed(tmp_path: Path) -> None:
         assert ada.views["progress"] == ""
 
 
+async def test_what_was_deleted_of_earlier_visits_is_not_shown_again(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, web_port=1)
+    await add_account(settings, "ada")
+    async with running(settings, ScriptedEngine()) as app:
+        async with served(settings, app.dispatcher) as address, visit(address, "ada") as ada:
+            await ada.draw("", lines="a cow\na pig")
+            await ada.until(lambda: len(ada.pictures) == 2)
+        # A page that was opened later knows these from the database alone.
+        async with served(settings, app.dispatcher) as address, visit(address, "ada") as ada:
+            job = ada.views["pictures"].partition('data-job="')[2].partition('"')[0]
+            await ada.press("pictures", do="delete", job=job, number="1")
+            await ada.sees("notices", "deleted")
+            assert "a cow" not in ada.views["pictures"]
+            assert "a pig" in ada.views["pictures"]
+            await ada.draw("/forget-me confirm")
+            await ada.sees("notices", "Deleted: 1 job")
+            assert "a pig" not in ada.views["pictures"]
+            assert "ez-empty" in ada.views["pictures"]
+
+
+async def test_only_a_person_s_own_choice_of_a_model_brings_its_own_values(address: str) -> None:
+    """`fill` chooses one as well, beside the values that a picture had."""
+    async with visit(address, "ada") as ada:
+        model = ada.component("field-model")
+        kinds = {kind for listener in ada.config["dependencies"] for at, kind in listener["targets"] if at == model}
+        assert kinds == {"input"}
+
+
 @pytest.mark.parametrize(("url", "known"), [("https://easel.example", True), (None, False)])
 async def test_a_proxy_is_believed_where_there_is_one(tmp_path: Path, url: str | None, known: bool) -> None:
     settings = Settings(home=tmp_path, web_port=1, web_url=url, web_guests=True, web_guest_pictures=1)

@@ -26,10 +26,13 @@ from bot.adapters.web.people import (
 from bot.chat import Role
 from bot.errors import BadInputError, LimitError, NotFoundError
 from bot.store import Store
+from bot.store.rows import AuditEntry
+from tests.bot.test_store import allow, row
 from tests.contract.web import QUICK
 
 PASSWORD = "correct horse"
 HERE = "192.0.2.7"
+GRANTED = AuditEntry(created=1.0, actor="cli:operator", action="role", target="web:ada", scope="web:local", detail="")
 
 
 class HandClock:
@@ -181,6 +184,37 @@ async def test_removing_an_account_ends_its_sessions(people: People) -> None:
     for change in (people.remove("ada"), people.set_password("ada", PASSWORD)):
         with pytest.raises(NotFoundError, match="no account"):
             await change
+
+
+async def test_who_has_a_name_after_somebody_else_has_none_of_their_roles(people: People, store: Store) -> None:
+    await people.add("ada", PASSWORD, Role.MEMBER)
+    await store.people.grant("web:ada", Role.MODERATOR, GRANTED)
+    await people.remove("ada")
+    assert await store.people.role("web:ada", GRANTED.scope) is Role.MEMBER
+    await store.people.grant("web:ada", Role.MODERATOR, GRANTED)
+    await people.add("ada", PASSWORD, Role.MEMBER)
+    assert await store.people.role("web:ada", GRANTED.scope) is Role.MEMBER, "an earlier Easel left them"
+
+
+async def test_a_name_is_free_once_nothing_is_kept_of_who_had_it(people: People, store: Store) -> None:
+    await people.add("ada", PASSWORD, Role.MEMBER)
+    visitor = member(await people.sign_in("ada", PASSWORD, HERE, "en"), "en")
+    asked = row().model_copy(update={"requester": visitor.requester, "place": visitor.place})
+    await store.jobs.accept(asked, new_id=lambda: "j1", judge=allow)
+    with pytest.raises(BadInputError, match="There is an account ada already"):
+        await people.add("ada", PASSWORD, Role.MEMBER)
+    await people.remove("ada")
+    with pytest.raises(
+        BadInputError, match="take another name, or delete it first with `easel web user remove ada --f"
+    ):
+        await people.add("Ada", PASSWORD, Role.MEMBER)
+    with pytest.raises(NotFoundError):
+        await people.remove("ada")
+    assert (await people.remove("Ada", or_left=True)).key == "web:ada"
+    await store.removal.forget("web:ada", today="2026-01-01")
+    with pytest.raises(NotFoundError):
+        await people.remove("ada", or_left=True)
+    assert await people.add("ada", PASSWORD, Role.MEMBER)
 
 
 async def test_a_weak_hash_is_renewed_and_the_session_stays(people: People, store: Store) -> None:

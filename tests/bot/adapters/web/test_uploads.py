@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -76,6 +77,14 @@ async def test_an_image_to_start_from_reaches_the_engine(address: str, engine: S
         await ada.draw("a hill", start_image=await ada.choose("hill.png", png()))
         await ada.sees("pictures", "a hill")
         assert engine.orders[-1].requests[0].image is not None
+
+
+async def test_nothing_that_is_chosen_is_written_to_disk(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "no such folder"))
+    async with visit(address, "bob") as bob:
+        assert await bob.choose("huge.png", b"\0" * MAX_UPLOAD)
 
 
 async def test_a_file_that_is_too_large_is_told_so(address: str) -> None:

@@ -1,0 +1,51 @@
+"""Connections of browsers: how many there may be, and how long one may stay without asking for anything.
+
+The page shares its process, and so its open files, with the chats: a stranger who opens connections and says nothing
+must not take them all. Uvicorn closes a connection that rests after an answer, but not one that never asks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+CONNECTIONS = 512
+"""At once; a browser has up to six, one of them for the events of each page where something goes on. A process has at
+least 1,024 files on most systems."""
+HEAD_SECONDS = 15.0
+"""Until a connection has asked for something, and from one answer to the next question."""
+
+
+class Connection(H11Protocol):
+    """Gives itself up where there are too many others, and where nobody asks for anything."""
+
+    _patience: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        if len(self.connections) > CONNECTIONS:
+            transport.abort()
+        else:
+            self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no more."""
+        super().connection_lost(exc)
+        if self._patience is not None:
+            self._patience.cancel()
+
+    def on_response_complete(self) -> None:
+        """Begin to wait for the next request."""
+        super().on_response_complete()
+        self._wait()
+
+    def _wait(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+        self._patience = self.loop.call_later(HEAD_SECONDS, self._give_up)
+
+    def _give_up(self) -> None:
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.abort()
