@@ -16,6 +16,8 @@ NAMES = tuple(Community.model_fields)
 MENTION = re.compile(r"<(?:#|@&|!subteam\^)([\w.-]{1,64})(?:\|[^>]*)?>")
 """A channel, role or group as Discord and Slack write them into a text."""
 WORD = re.compile(r"[^\s,]{1,200}")
+NAME = ("#", "@", "<")
+"""How a name begins that a chat shows, and knows nothing by."""
 YES, NO = frozenset({"on", "yes", "true", "1"}), frozenset({"off", "no", "false", "0"})
 PERSONAL = frozenset({"seed", "force", "private", "spoiler", "watermark"})
 """Options that make no sense as a default for everybody, or have a setting of their own."""
@@ -74,11 +76,29 @@ def _names(name: str, text: str, locale: str) -> list[str]:
     return found
 
 
+def _ids(name: str, text: str, locale: str) -> list[str]:
+    found = _names(name, text, locale)
+    for word in found:
+        _check_id(name, word, locale)
+    return found
+
+
 def _one(name: str, text: str, locale: str) -> str:
     found: list[str] = WORD.findall(MENTION.sub(r"\1", text))
     if len(found) != 1:
         raise BadInputError(messages.say("setting.one_name", locale, name=name, given=messages.quote(text)))
+    _check_id(name, found[0], locale)
     return found[0]
+
+
+def _check_id(name: str, word: str, locale: str) -> None:
+    """Refuse a name, which would be like no id: with it for a channel, nobody could ask for pictures any more.
+
+    Raises:
+        BadInputError: it is one.
+    """
+    if word.startswith(NAME):
+        raise BadInputError(messages.say("setting.by_name", locale, name=name, given=messages.quote(word)))
 
 
 def _switch(name: str, text: str, locale: str) -> bool:
@@ -107,7 +127,8 @@ READERS: dict[str, Callable[[str, str, str], Any]] = {
     "options": _options,
     "nsfw": _nsfw,
     "log_channel": _one,
-    **dict.fromkeys(("channels", "roles", "models"), _names),
+    "models": _names,
+    **dict.fromkeys(("channels", "roles"), _ids),
     **dict.fromkeys(("strict", "private", "spoiler", "previews"), _switch),
     **dict.fromkeys(("daily_pictures", "community_pictures"), _count),
 }

@@ -85,6 +85,11 @@ async def test_settings_are_for_moderators_and_their_own_community(app: App) -> 
         ("set watermark_color red", "a colour like #rrggbb"),
         ("set watermark_position middle", "--watermark-position is one of top-left"),
         ("set log_channel one two", "takes one channel"),
+        ("set log_channel #art", "The setting log_channel takes ids, or mentions picked from the list"),
+        ("set channels 12 #art", 'as you type, not "#art".'),
+        ("set roles @everyone", 'as you type, not "@everyone".'),
+        ("set roles <@7>", 'as you type, not "<@7>".'),
+        ("set models #art", 'There is no model "#art" here'),
         ("set channels ,", "takes 1 to 50 names"),
         (f"set channels {' '.join(map(str, range(51)))}", "this has 51"),
         ("sett strict on", "did you mean /settings set?"),
@@ -192,6 +197,16 @@ async def test_the_communitys_mark_gives_way_to_ones_own(app: App) -> None:
     )
     assert (marked.watermark_size, marked.watermark_color, marked.watermark_margin) == (12, "#ff0000", 3)
     assert await put(app, "watermark_opacity 0.01", who=OPERATOR) == 0.01
+
+
+async def test_a_faint_mark_of_the_operators_is_everybodys_but_nobody_may_type_one(app: App) -> None:
+    await put(app, "watermark_opacity 0.05", who=OPERATOR)
+    assert (await request(app, "a cat")).watermark_opacity == 0.05
+    for opacity in (0.05, 0.01):
+        refusal = await complaint(app, "imagine", f"a cat --watermark-opacity {opacity}")
+        assert f"at least 0.1 here, not {opacity}" in refusal.text
+    assert "without the visible mark" in (await complaint(app, "imagine", "a cat --no-watermark")).text
+    assert (await request(app, "a cat --watermark-opacity 0.01", who=MODERATOR)).watermark_opacity == 0.01
 
 
 async def test_models_are_chosen_among_those_that_the_community_wants(app: App, engine: ScriptedEngine) -> None:

@@ -20,6 +20,8 @@ from tests.fakes.discord_wire import check_token, named, plain_json
 
 EPHEMERAL = 64
 MAX_FILE = 10 * 2**20
+FURTHER = 5
+"""Further messages to an interaction where the bot itself is not on the server."""
 EPOCH_MS = 1_420_070_400_000
 UNHEARD = 0
 """Stands for the status of an answer that is lost: the connection breaks."""
@@ -145,7 +147,9 @@ class FakeDiscord:
         async with asyncio.timeout(self.patience):
             await self.gateway.ready.wait()
         number = int(event["id"])
-        asked = self.asked.setdefault(f"token-{number}", Asked(number, channel, f"token-{number}", pressed=pressed))
+        further = None if "0" in event["authorizing_integration_owners"] else FURTHER
+        known = Asked(number, channel, f"token-{number}", pressed=pressed, further=further)
+        asked = self.asked.setdefault(known.token, known)
         asked.sent = asked.sent or time.perf_counter()
         event |= {"token": asked.token, "application_id": str(APPLICATION), "version": 1}
         await self.gateway.send("INTERACTION_CREATE", event)
@@ -319,6 +323,7 @@ class FakeDiscord:
         if asked.first is not None and asked.first.loading and not asked.first.gone:
             # Discord takes the first further message for the answer that is still being thought about.
             self.misplaced.append(body.get("content", ""))
+        asked.count_further()
         message = Message(self.snowflake(), asked.channel, flags=body.get("flags", 0))
         self._write(message, body, files)
         self.messages.append(message)

@@ -30,6 +30,8 @@ class Person:
         self.roles: tuple[str, ...] = ()
         self.nsfw = False
         """Whether the channel is for adults."""
+        self.invited = True
+        """Whether the bot is on the server; otherwise the person has installed it for themselves."""
 
     async def command(self, name: str, options: list[dict[str, Any]], number: int | None = None) -> Asked:
         """Give a slash command."""
@@ -112,7 +114,7 @@ class Person:
             "channel": self._channel(),
             "locale": "en-US",
             "entitlements": [],
-            "authorizing_integration_owners": {"0": str(self.guild or 0)},
+            "authorizing_integration_owners": {"0": str(self.guild or 0)} if self.invited else {"1": str(self.number)},
             "context": 0 if self.guild else 1,
             "attachment_size_limit": self.discord.claimed_limit,
             "app_permissions": "2147483647",

@@ -88,10 +88,19 @@ class Asked:
     form: dict[str, Any] | None = None
     choices: list[dict[str, Any]] | None = None
     pressed: Message | None = None
+    further: int | None = None
+    """Further messages that are left; None for any number."""
     sent: float = 0.0
     """When the bot was told, by the performance counter."""
     answered: float | None = None
     """When it acknowledged that."""
+
+    def count_further(self) -> None:
+        """Take note of a further message."""
+        if self.further == 0:
+            raise Refused(400, 40094, "This interaction has reached the maximum number of follow up messages")
+        if self.further is not None:
+            self.further -= 1
 
 
 class Refused(Exception):  # noqa: N818  (Discord's refusal, not a fault)

@@ -208,9 +208,8 @@ class EaselClient(discord.AutoShardedClient):
                 await self._remixed(interaction, f"{job} {int(index or 0) + 1}", written)
             case form:
                 number = str(int(index) + 1) if index else written.get(forms.NUMBER, "").strip()
-                given = {"job": job, "number": number, "reason": written.get(forms.REASON, "")}
-                asked = Asked(command=form, options={key: value for key, value in given.items() if value})
-                await self._answer(interaction, asked)
+                reason = {name: text for name, text in written.items() if name == forms.REASON and text}
+                await self._answer(interaction, Asked(command=form, options={"job": job, "number": number, **reason}))
 
     async def _remixed(self, interaction: discord.Interaction, origin: str, written: Mapping[str, str]) -> None:
         prompt, negative = written.get(forms.PROMPT, ""), written.get(forms.NEGATIVE, "")

@@ -78,7 +78,7 @@ def report(job: str, numbers: tuple[int, ...], locale: str) -> discord.ui.Modal:
     """What is wrong with a picture, and with which one if a message holds several."""
     if len(numbers) == 1:
         return _form(f"{REPORT}:{job}:{numbers[0] - 1}", locale, (REASON, _reason()))
-    number = Field(custom_id=NUMBER, required=False, max_length=2, placeholder=f"{min(numbers)}-{max(numbers)}")
+    number = Field(custom_id=NUMBER, max_length=2, placeholder=f"{min(numbers)}-{max(numbers)}")
     return _form(f"{REPORT}:{job}", locale, (REASON, _reason()), (NUMBER, number))
 
 

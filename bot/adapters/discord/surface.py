@@ -16,6 +16,7 @@ from bot.adapters.discord import buttons, gallery
 from bot.adapters.discord.acks import BROKEN, insisting
 from bot.adapters.discord.address import Address
 from bot.adapters.discord.files import Shrink, attachments
+from bot.adapters.discord.incoming import PLATFORM
 from bot.adapters.discord.text import NOTHING, blocks, copies, plain
 from bot.adapters.discord.wire import SILENT, TOO_LARGE, TokenLostError, Wire, is_placeless, patiently, say, translated
 from bot.chat import Delivery, Failure, Notice, Queued, Refusal, Removed, Reply, Sent, Stopped, Update, Working
@@ -44,6 +45,17 @@ class Means:
     """How far answers are is left unsaid while it is locked."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Saying:
+    """An answer that may take several messages, and several attempts until Discord has them all."""
+
+    update: Update
+    unsaid: list[str]
+    """The messages of it that have not been sent."""
+    last: bool
+    """Whether nothing of the job is to come after it."""
+
+
 class DiscordSurface:
     """The answer to one interaction; what is private stays private, and mentions nobody."""
 
@@ -58,27 +70,31 @@ class DiscordSurface:
         """Whether the first answer holds what must stay; None if that is to be found out."""
         self._pictures = 1
         self._lost = 0
+        self._saying: Saying | None = None
 
     async def show(self, update: Update) -> None:
         """Edit the first answer to how far things are; say the rest to the person alone."""
         if isinstance(update, Queued | Working):
             with translated(self._locale):
                 await self._progress(update)
-        else:
-            last = isinstance(update, Reply) or (isinstance(update, Refusal | Failure) and self._is_last(update))
-            await patiently(lambda: self._said(update, last=last))
+            return
+        if self._saying is None or self._saying.update is not update:
+            self._saying = Saying(update=update, unsaid=pieces(update), last=self._is_last(update))
+        saying = self._saying
+        await patiently(lambda: self._said(saying))
 
-    async def _said(self, update: Update, *, last: bool) -> None:
+    async def _said(self, saying: Saying) -> None:
+        update, unsaid, last = saying.update, saying.unsaid, saying.last
         with translated(self._locale):
             match update:
                 case Stopped():
                     await self._stopped(plain(update.text))
                 case Refusal() | Failure():
-                    await self._tell(blocks(update.text), last=last, view=buttons.appeal(update, self._locale))
+                    await self._tell(unsaid, last=last, view=buttons.appeal(update, self._locale))
                 case Reply():
-                    await self._tell(copies(update), last=last, view=buttons.confirm(update, self._locale))
+                    await self._tell(unsaid, last=last, view=buttons.confirm(update, self._locale))
                 case Notice():
-                    await self._notice(update)
+                    await self._notice(update, unsaid)
                 case Removed():
                     await self._removed(update)
 
@@ -231,11 +247,11 @@ class DiscordSurface:
                 status = self._wire.channel().get_partial_message(self._address.message)
                 await status.edit(content=text, attachments=[], allowed_mentions=SILENT)
 
-    async def _tell(self, pieces: list[str], *, last: bool, view: discord.ui.View | None = None) -> None:
+    async def _tell(self, unsaid: list[str], *, last: bool, view: discord.ui.View | None = None) -> None:
         """Say something to the person alone; the buttons are under the last message of it."""
         if self._wire.alive:
             try:
-                await self._whisper(list(pieces), last=last, view=view)
+                await self._whisper(unsaid, last=last, view=view)
             except TokenLostError:
                 pass
             except discord.HTTPException as error:
@@ -246,38 +262,35 @@ class DiscordSurface:
         if last:
             await self._remove_status()
         if self._address.person is not None:
-            direct = await self._wire.direct()
-            for piece in pieces[:-1]:
-                await say(direct, piece)
-            await say(direct, pieces[-1], view=view)
+            await _post_each(await self._wire.direct(), unsaid, view)
 
-    async def _whisper(self, pieces: list[str], *, last: bool, view: discord.ui.View | None = None) -> None:
+    async def _whisper(self, unsaid: list[str], *, last: bool, view: discord.ui.View | None = None) -> None:
         if self._address.private and not await self._is_used():
-            only = view if len(pieces) == 1 else None
-            edited = await self._wire.edit(pieces[0], files=(), view=only)
+            only = view if len(unsaid) == 1 else None
+            edited = await self._wire.edit(unsaid[0], files=(), view=only)
             self._used = True
             if edited is not None:
-                pieces = pieces[1:]
+                del unsaid[0]
         elif last:
             await self._remove_first()
-        for number, piece in enumerate(pieces, 1):
-            await self._wire.follow(piece, view=view if number == len(pieces) else None, private=True)
+        while unsaid:
+            await self._wire.follow(unsaid[0], view=view if len(unsaid) == 1 else None, private=True)
+            del unsaid[0]
 
-    async def _notice(self, notice: Notice) -> None:
+    async def _notice(self, notice: Notice, unsaid: list[str]) -> None:
         view = buttons.offered(notice.buttons)
         if notice.channel is None:
-            await self._tell(blocks(notice.text), last=False, view=view)
+            await self._tell(unsaid, last=False, view=view)
             return
         where = await self._wire.neighbour(notice.channel)
         if where is None:
             raise DeliveryError(messages.say("discord.no_place", self._locale), permanent=True)
-        *pieces, end = blocks(notice.text)
-        for piece in pieces:
-            await say(where, piece)
-        await say(where, end, view=view)
+        await _post_each(where, unsaid, view)
 
-    def _is_last(self, update: Refusal | Failure) -> bool:
+    def _is_last(self, update: Update) -> bool:
         """Whether nothing of the job is to come any more, as far as can be told."""
+        if not isinstance(update, Refusal | Failure):
+            return isinstance(update, Reply)
         if update.index is None:
             return True
         self._lost += 1
@@ -292,7 +305,9 @@ class DiscordSurface:
         await self._tell(blocks(text), last=True)
 
     async def _take_out(self, sent: Sent, job: str) -> bool:
-        """Whether the message holds the pictures no more."""
+        """Whether the message holds the pictures no more; those of other platforms are out of reach."""
+        if sent.place.platform != PLATFORM:
+            return False
         try:
             await insisting(lambda: gallery.take_out(self._wire, sent, job))
         except (discord.HTTPException, TokenLostError, *BROKEN):
@@ -327,6 +342,23 @@ class DiscordSurface:
                 return True
             self._used = gallery.has_pictures(first)
         return bool(self._used)
+
+
+async def _post_each(where: discord.abc.Messageable, unsaid: list[str], view: discord.ui.View | None) -> None:
+    """Post messages as the bot itself; each that is sent is taken from the list, and the last has the buttons."""
+    while unsaid:
+        await say(where, unsaid[0], view=view if len(unsaid) == 1 else None)
+        del unsaid[0]
+
+
+def pieces(update: Update) -> list[str]:
+    """The messages that an answer takes."""
+    match update:
+        case Reply():
+            return copies(update)
+        case Refusal() | Failure() | Notice():
+            return blocks(update.text)
+    return []
 
 
 def progress(update: Queued | Working, locale: str) -> str:

@@ -23,6 +23,8 @@ SILENT = discord.AllowedMentions.none()
 UNKNOWN_MESSAGE, TOO_LARGE = 10008, 40005
 LOST_TOKEN = frozenset({10015, 10062, 50027})
 """Unknown webhook, unknown interaction, invalid webhook token."""
+NO_FURTHER = 40094
+"""All further messages are used up: where the person alone has installed the app, each interaction has five."""
 NO_PLACE = frozenset({10003, 50001, 50013, 50083, 160005})
 """Unknown channel, missing access, missing permissions, archived thread, locked thread."""
 
@@ -43,7 +45,7 @@ ORIGINAL = _Original()
 
 
 class TokenLostError(Exception):
-    """The interaction's token is used up."""
+    """The interaction's token is used up, for good or for further messages."""
 
 
 class Wire:
@@ -146,7 +148,7 @@ class Wire:
         always one before it.
 
         Raises:
-            TokenLostError: the token is used up.
+            TokenLostError: the token is used up, or so many further messages are that edits alone are left.
         """
         more: dict[str, Any] = {"view": view} if view else {}
         if not self._begun:
@@ -217,8 +219,9 @@ class Wire:
         try:
             yield
         except discord.HTTPException as error:
-            if error.code in LOST_TOKEN or error.status == 401:
-                self._lost = True
+            lost = error.code in LOST_TOKEN or error.status == 401
+            self._lost = self._lost or lost
+            if lost or error.code == NO_FURTHER:
                 raise TokenLostError from error
             raise
 

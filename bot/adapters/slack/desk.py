@@ -15,7 +15,7 @@ from bot import messages
 from bot.adapters.base import Answers, settled
 from bot.adapters.slack import forms, home
 from bot.adapters.slack.address import PLATFORM, Address
-from bot.adapters.slack.incoming import Asked, File, Form
+from bot.adapters.slack.incoming import ROLES, Asked, File, Form, check_setting
 from bot.adapters.slack.limits import ResponseUrl
 from bot.adapters.slack.surface import SlackSurface, closing
 from bot.adapters.slack.trouble import told
@@ -218,6 +218,7 @@ class Desk:
             sentence = await self._opened(asked.form, asked.trigger, asked.address, workspace, requester)
             return Failure(job=None, index=None, input=True, text=sentence) if sentence else None
         await _settled(asked, workspace, surface)
+        check_setting(asked, requester.locale)
         attachments = await _fetched(workspace, asked.files)
         return asked.invocation(requester, surface.address, attachments)
 
@@ -239,7 +240,8 @@ class Desk:
             names = await self._dispatcher.suggest(requester, place, "setting", "")
             if not names:
                 return messages.say("role.moderator", locale, command="/settings")
-            return forms.setting_view(forms.Opened(address=address), locale, names)
+            known = [name for name in names if name != ROLES]
+            return forms.setting_view(forms.Opened(address=address), locale, known)
         request = None
         if form.kind == "remix":
             request = await self._dispatcher.form(requester, place, form.job, form.number) if form.job else None

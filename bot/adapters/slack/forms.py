@@ -23,7 +23,11 @@ from engine.types import ImageRequest, Value
 Block = dict[str, Any]
 IMAGINE_VIEW, BATCH_VIEW, SETTING_VIEW = "easel_imagine", "easel_batch", "easel_setting"
 PROMPT, PROMPTS, SWITCHES, WHERE, FILE = "prompt", "prompts", "switches", "where", "file"
-SETTING, VALUE = "setting", "value"
+SETTING, VALUE, CHANNELS = "setting", "value", "channels"
+OF_CHANNELS = frozenset({"channels", "log_channel"})
+"""Settings whose value may be chosen among the workspace's channels, since nobody can mention any in a form."""
+CHOSEN_AMONG = {"include": ["public", "private"], "exclude_bot_users": True}
+"""Conversations that are offered."""
 MAX_INPUT = 3000
 """Characters of an input."""
 MAX_HINT = 2000
@@ -99,7 +103,7 @@ def _where(address: Address, locale: str) -> list[Block]:
         "action_id": WHERE,
         "default_to_current_conversation": True,
         "response_url_enabled": True,
-        "filter": {"include": ["public", "private"], "exclude_bot_users": True},
+        "filter": CHOSEN_AMONG,
     }
     return [_input(WHERE, say("slack_form.where", locale), element, hint=say("slack_form.where_hint", locale))]
 
@@ -162,9 +166,11 @@ def _switches(options: Sequence[Option], values: Mapping[str, Any], locale: str)
 def setting_view(opened: Opened, locale: str, names: Sequence[str]) -> Block:
     """The modal that changes one of a community's settings."""
     value: Block = {"type": "plain_text_input", "action_id": VALUE, "max_length": MAX_INPUT}
+    channels: Block = {"type": "multi_conversations_select", "action_id": CHANNELS, "filter": CHOSEN_AMONG}
     blocks = [
         _input(SETTING, say("slack_form.setting", locale), _select(SETTING, names, None, locale), optional=False),
         _input(VALUE, say("slack_form.value", locale), value, hint=say("slack_form.value_hint", locale)),
+        _input(CHANNELS, say("slack_form.channels", locale), channels, hint=say("slack_form.channels_hint", locale)),
     ]
     return _modal(SETTING_VIEW, opened, "setting", blocks, locale)
 
@@ -192,6 +198,8 @@ def setting_submission(body: Payload, team: str) -> Asked:
     """The modal that changes a setting, sent."""
     state = _state(body)
     name, value = _value(state.get(SETTING)) or "", _value(state.get(VALUE))
+    chosen = (state.get(CHANNELS) or {}).get("selected_conversations") or ()
+    value = " ".join(chosen) if chosen and name in OF_CHANNELS else value
     text = f"unset {name}" if value is None else f"set {name} {value}"
     return replace(_asked(body, team, "settings"), text=text, at_home=True)
 

@@ -12,6 +12,8 @@ from bot.adapters.slack import buttons
 from bot.adapters.slack.address import Address
 from bot.adapters.slack.text import plain
 from bot.chat import Attachment, Invocation, Requester
+from bot.errors import BadInputError
+from bot.messages import say
 
 Payload = dict[str, Any]
 SLASH_COMMANDS: dict[str, str] = {
@@ -27,8 +29,12 @@ SLASH_COMMANDS: dict[str, str] = {
     "/imagine-help": "help",
 }
 """Slash commands, and the command that each gives."""
+NAMING = frozenset({"cache", "moderation", "settings"})
+"""Commands that take people, channels or groups, which reach them as ids; any other text stays what it looks like."""
 PICTURE_SHORTCUT, REMIX_SHORTCUT = "easel_picture", "easel_remix"
 """Shortcuts on a message: its text is drawn; its picture is changed."""
+ROLES = "roles"
+"""The setting that needs them."""
 GLOBAL_SHORTCUT = "easel_make"
 """The shortcut that belongs to no message."""
 WRITTEN = frozenset({None, "thread_broadcast", "file_share"})
@@ -105,7 +111,7 @@ class Asked:
 def slash_command(body: Payload, team: str) -> Asked:
     """A slash command; Slack gives them outside of threads only. Without any words, some open a form."""
     command = SLASH_COMMANDS[body["command"]]
-    text = plain(body.get("text") or "")
+    text = plain(body.get("text") or "", ids=command in NAMING)
     opens = not text.strip() and command in ("imagine", "batch")
     return Asked(
         event=body["trigger_id"],
@@ -130,8 +136,7 @@ def message(body: Payload, team: str, bot: str) -> Asked | None:
         return None
     if event.get("subtype") not in WRITTEN or "bot_id" in event or event.get("user") in NOBODY:
         return None
-    text = plain(event.get("text") or "", bot).strip()
-    command, text = _named(text) if text.startswith("/") else ("imagine", text)
+    command, text = _said(event.get("text") or "", bot)
     return Asked(
         event=body["event_id"],
         team=team,
@@ -163,9 +168,28 @@ def files(given: Any) -> tuple[File, ...]:  # noqa: ANN401  (a list of whatever 
     )
 
 
+def _said(text: str, bot: str) -> tuple[str, str]:
+    """The command of a message, and what comes after it."""
+    seen = plain(text, bot).strip()
+    if not seen.startswith("/"):
+        return "imagine", seen
+    command, rest = _named(seen)
+    return (command, _named(plain(text, bot, ids=True))[1]) if command.casefold() in NAMING else (command, rest)
+
+
 def _named(text: str) -> tuple[str, str]:
     head, *rest = text.split(maxsplit=1)
-    return SLASH_COMMANDS.get(head, head[1:]), rest[0] if rest else ""
+    return SLASH_COMMANDS.get(head, head[1:]), rest[0].strip() if rest else ""
+
+
+def check_setting(asked: Asked, locale: str) -> None:
+    """Refuse what means nothing on Slack.
+
+    Raises:
+        BadInputError: the setting of roles, of which Slack's people have none, so that nobody could draw any more.
+    """
+    if asked.command.casefold() == "settings" and asked.text.casefold().split()[:2] == ["set", ROLES]:
+        raise BadInputError(say("slack.no_roles", locale))
 
 
 def message_shortcut(body: Payload, team: str, bot: str) -> Asked:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bot.adapters.slack.incoming import GLOBAL_SHORTCUT, PICTURE_SHORTCUT, REMIX_SHORTCUT, SLASH_COMMANDS
+from bot.adapters.slack.incoming import GLOBAL_SHORTCUT, NAMING, PICTURE_SHORTCUT, REMIX_SHORTCUT, SLASH_COMMANDS
 from bot.handlers.table import COMMANDS
 from bot.messages import say
 
@@ -78,7 +78,7 @@ def _shortcut(name: str, kind: str, callback: str) -> dict[str, Any]:
 
 def _slash_command(slash: str, name: str, url: str | None) -> dict[str, Any]:
     hint = COMMANDS[name].usage.partition(" ")[2]
-    shown = {"command": slash, "description": say(f"command.{name}"), "should_escape": False}
+    shown = {"command": slash, "description": say(f"command.{name}"), "should_escape": name in NAMING}
     return shown | ({"url": url} if url else {}) | ({"usage_hint": hint} if hint else {})
 
 

@@ -7,16 +7,16 @@ from contextlib import aclosing
 from typing import Any
 
 import structlog
-from pydantic import ValidationError
 
 from bot.adapters.slack import blocks
 from bot.adapters.slack.address import Address, Posted, Upload
 from bot.adapters.slack.blocks import Block
 from bot.adapters.slack.limits import ResponseUrl, Updates
+from bot.adapters.slack.removal import Removal
 from bot.adapters.slack.trouble import SlackError, hurried, translated
 from bot.adapters.slack.uploads import Files
 from bot.adapters.slack.web import Web
-from bot.chat import Button, Delivery, Notice, Queued, Refusal, Removed, Reply, Sent, Stopped, Update, Working
+from bot.chat import Button, Delivery, Notice, Queued, Refusal, Removed, Reply, Stopped, Update, Working
 from bot.errors import DeliveryError
 from bot.messages import ENGLISH, say
 
@@ -64,6 +64,7 @@ class SlackSurface:
         self.elsewhere = False
         """The person asked where the bot can't post, so that they have to be told where the answer is."""
         self._web = web
+        self._removal = Removal(web)
         self._updates = updates
         self._previews = previews
         self._keep = keep
@@ -75,6 +76,9 @@ class SlackSurface:
         self._silent = False
         self._uninvited = ""
         """Why the pictures are elsewhere, if it is for want of an invitation."""
+        self._saying: Update | None = None
+        self._unsaid: list[list[Block]] = []
+        """The messages of `_saying` that have not been sent."""
 
     async def show(self, update: Update) -> None:
         """Change the status message, or tell the person alone."""
@@ -86,8 +90,10 @@ class SlackSurface:
             case Stopped():
                 await self._stopped(update)
             case Reply(private=False):
-                for message in blocks.pages(update.text):
-                    await self._web.post(self.address, update.text, message)
+                left = self._left(update)
+                while left:
+                    await self._web.post(self.address, update.text, left[0])
+                    del left[0]
             case Notice():
                 await self._notice(update)
             case Removed():
@@ -95,7 +101,7 @@ class SlackSurface:
             case Delivery():
                 pass
             case _:
-                await self._privately(update.text, *self._answer(update))
+                await self._privately(update.text, self._left(update))
 
     async def send(self, delivery: Delivery) -> str:
         """Upload the pictures; once they stand in the channel, post their parameters and buttons under them."""
@@ -105,11 +111,11 @@ class SlackSurface:
             await self._note(delivery.job, uploads={**self.address.uploads, delivery.part: upload})
 
         with translated(self.locale):
-            address = await self._for(delivery)
             try:
+                address = await self._for(delivery)
                 files = await self._web.uploads.send(address, delivery, announced)
             except SlackError as error:
-                if error.code not in UNINVITED or address.direct:
+                if error.code not in UNINVITED or delivery.private or self.address.direct:
                     raise
                 await self._move(delivery.job, error.told(self.locale))
                 address = self.address
@@ -117,23 +123,34 @@ class SlackSurface:
             return await self._finish(delivery, address, files)
 
     async def find(self, delivery: Delivery) -> str | None:
-        """The pictures that an earlier attempt has uploaded, brought to where they belong; None if there are none."""
+        """The pictures that an earlier attempt has uploaded, brought to where they belong; None if there are none.
+
+        None, too, where they can't be brought for want of an invitation, which `send` knows what to do about.
+        """
         with translated(self.locale):
-            address = await self._for(delivery)
-            begun = self.address.uploads.get(delivery.part)
-            files: Files = {}
-            if begun is not None and set(begun.files) == {picture.image.index for picture in delivery.pictures}:
-                files = await self._web.uploads.finish(address, delivery, begun.files)
-            files = files or await self._web.uploads.find(delivery)
-            return await self._finish(delivery, address, files) if files else None
+            try:
+                return await self._found(delivery)
+            except SlackError as error:
+                if error.code not in UNINVITED:
+                    raise
+                return None
+
+    async def _found(self, delivery: Delivery) -> str | None:
+        address = await self._for(delivery)
+        begun = self.address.uploads.get(delivery.part)
+        files: Files = {}
+        if begun is not None and set(begun.files) == {picture.image.index for picture in delivery.pictures}:
+            files = await self._web.uploads.finish(address, delivery, begun.files)
+        files = files or await self._web.uploads.find(delivery)
+        return await self._finish(delivery, address, files) if files else None
 
     async def close(self) -> None:
         """Take the status message away: everything has been said."""
         left, self.address = self.address, self.address.model_copy(update={"status": None, "preview": None})
         if left.status is not None:
-            await self._gone(left, left.status)
+            await self._removal.message(left, left.status)
         if left.preview is not None:
-            await self._file_gone(left.preview)
+            await self._removal.file(left.preview)
 
     async def _note(self, job: str, **changes: Any) -> None:  # noqa: ANN401  (fields of the address)
         """Change the address, and write it down with the job, for whoever goes on with it after a restart."""
@@ -145,7 +162,7 @@ class SlackSurface:
         left, own = self.address, await self._web.direct(self.address.user)
         await self.close()
         if left.cover is not None:
-            await self._gone(left, left.cover)
+            await self._removal.message(left, left.cover)
         self.elsewhere, self._uninvited = True, why
         await self._note(job, channel=own, thread=None, fresh=False, status=None, preview=None, cover=None, uploads={})
 
@@ -191,7 +208,7 @@ class SlackSurface:
         text = say("slack.sent_privately", self.locale, pictures=len(delivery.pictures))
         text, self._uninvited = f"{text} {self._uninvited}".strip(), ""
         try:
-            await self._privately(text, blocks.answer(text))
+            await self._privately(text, [blocks.answer(text)])
         except DeliveryError as error:
             log.warning("not pointed to the direct message", job=delivery.job, reason=error.sentence)
 
@@ -201,7 +218,7 @@ class SlackSurface:
         """A private job is acknowledged to its person alone, once: such messages can't be changed."""
         if not self._acknowledged:
             self._acknowledged = True
-            await self._privately(text, blocks.answer(text))
+            await self._privately(text, [blocks.answer(text)])
 
     async def _progress(self, update: Queued | Working) -> None:
         """The first word goes out at once, further ones as far as Slack allows, and none where it takes none at all."""
@@ -218,7 +235,7 @@ class SlackSurface:
             self._silent = error.permanent and self.address.status is None
             raise
         if before not in (None, self.address.preview):
-            await self._file_gone(str(before))
+            await self._removal.file(str(before))
 
     async def _shown(self, update: Queued | Working) -> None:
         preview = await self._preview(update)
@@ -261,7 +278,7 @@ class SlackSurface:
             else:
                 self.address = self.address.model_copy(update={"status": None})
                 return
-        await self._privately(update.text, blocks.answer(update.text))
+        await self._privately(update.text, [blocks.answer(update.text)])
 
     # What one person alone reads.
 
@@ -280,16 +297,24 @@ class SlackSurface:
     async def _notice(self, notice: Notice) -> None:
         message = blocks.notice(notice.text, notice.buttons)
         if notice.channel is None:
-            await self._privately(notice.text, message)
+            await self._privately(notice.text, [message])
             return
         away = {"channel": notice.channel, "thread": None, "status": None}
         await self._web.post(self.address.model_copy(update=away), notice.text, message)
 
-    async def _privately(self, text: str, *messages: list[Block]) -> None:
+    def _left(self, update: Update) -> list[list[Block]]:
+        """What is still to be sent of an answer: when it is shown again, only what didn't get through before."""
+        if self._saying is not update:
+            self._saying, self._unsaid = update, self._answer(update)
+        return self._unsaid
+
+    async def _privately(self, text: str, messages: list[list[Block]]) -> None:
+        """Say it to the person alone; every message that is sent is taken from the list."""
         if await self._in_front([block for message in messages for block in message]):
             return
-        for message in messages:
-            await self._whispered(text, message)
+        while messages:
+            await self._whispered(text, messages[0])
+            del messages[0]
 
     async def _in_front(self, message: list[Block]) -> bool:
         """Whether it could be shown as a modal; a trigger holds for 3 seconds alone."""
@@ -328,55 +353,9 @@ class SlackSurface:
     # Pictures that are taken back.
 
     async def _removed(self, update: Removed) -> None:
-        taken = [await self._take_back(update.job, sent) for sent in update.messages]
+        taken = [await self._removal.take_back(update.job, sent, self.address, self.locale) for sent in update.messages]
         text = update.text if all(taken) else f"{update.text} {say('slack.not_removed', self.locale)}"
-        await self._privately(text, blocks.answer(text))
-
-    async def _take_back(self, job: str, sent: Sent) -> bool:
-        """Whether what is deleted can be seen no more."""
-        try:
-            posted = Posted.model_validate_json(sent.message)
-        except ValidationError:
-            return False
-        address = self.address.model_copy(update={"channel": posted.channel, "thread": None, "status": None})
-        gone: list[bool] = []
-        if sent.left:
-            await self._buttons_left(job, sent, posted, address)
-        else:
-            gone += [await self._gone(address, ts) for ts in (posted.shared, posted.buttons, posted.cover) if ts]
-        gone += [await self._file_gone(file) for index, file in posted.files.items() if index not in sent.left]
-        return all(gone)
-
-    async def _buttons_left(self, job: str, sent: Sent, posted: Posted, address: Address) -> None:
-        """The message under a batch keeps what belongs to the pictures that stay."""
-        if posted.buttons is None:
-            return
-        upload = Address.read(sent.reply_to, sent.place, self.address.user).uploads.get(sent.part)
-        lines = {index: upload.lines.get(index) if upload else None for index in sent.left}
-        text = say("slack.pictures", self.locale, job=job)
-        message = blocks.under(job, lines, upload.locale if upload else self.locale)
-        try:
-            await self._web.update(address, posted.buttons, text, message)
-        except DeliveryError as error:
-            log.warning("buttons left", job=job, reason=error.sentence)
-
-    async def _gone(self, address: Address, ts: str) -> bool:
-        """Whether a message could be taken away."""
-        try:
-            await self._web.remove(address, ts)
-        except DeliveryError as error:
-            log.warning("message left", reason=error.sentence)
-            return False
-        return True
-
-    async def _file_gone(self, file: str) -> bool:
-        """Whether a file could be deleted."""
-        try:
-            await self._web.uploads.remove(file)
-        except DeliveryError as error:
-            log.warning("file left", reason=error.sentence)
-            return False
-        return True
+        await self._privately(text, [blocks.answer(text)])
 
 
 async def closing(updates: AsyncGenerator[Update, None], surface: SlackSurface) -> AsyncGenerator[Update, None]:

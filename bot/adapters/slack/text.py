@@ -20,11 +20,14 @@ CONTROL = re.compile(r"<(@(?=[UW])|#(?=[CDG])|!(?=[a-z])|(?=[a-z]{1,10}:))([^<>|
 SPECIAL = {"here": "@here", "channel": "@channel", "everyone": "@everyone"}
 
 
-def plain(text: str, bot: str = "") -> str:
-    """What the person sees of what they typed; a mention of `bot` (a user id) at the start is left out."""
+def plain(text: str, bot: str = "", *, ids: bool = False) -> str:
+    """What the person sees of what they typed; a mention of `bot` (a user id) at the start is left out.
+
+    With `ids`, people, channels and groups are their ids instead, by which commands know them.
+    """
     start = re.match(rf"\s*<@{re.escape(bot)}(?:\|[^<>]*)?>[\s:,]*", text) if bot else None
     rest = text[start.end() :] if start else text
-    return html.unescape(CONTROL.sub(_seen, rest))
+    return html.unescape(CONTROL.sub(_identified if ids else _seen, rest))
 
 
 def _seen(match: re.Match[str]) -> str:
@@ -34,6 +37,14 @@ def _seen(match: re.Match[str]) -> str:
         return label or SPECIAL.get(target, f"@{target.partition('^')[0]}")
     shown = label or target
     return sign + shown.removeprefix(sign) if sign else shown.removeprefix("mailto:")
+
+
+def _identified(match: re.Match[str]) -> str:
+    """The id in a mention, or a link as Slack shows it."""
+    sign, (kind, _, group) = match[1], match[2].partition("^")
+    if sign == "!" and kind == "subteam":
+        return str(group)
+    return str(match[2]) if sign in ("@", "#") else _seen(match)
 
 
 def shown(text: str) -> str:

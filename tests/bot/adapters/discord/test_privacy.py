@@ -19,6 +19,7 @@ from tests.fakes.engine_client import ScriptedEngine
 
 PREVIEW = b"\xff\xd8\xff preview"
 SECRET = "a secret"
+USAGE = "Write it like this"
 
 
 @pytest.fixture
@@ -154,9 +155,12 @@ async def test_a_report_names_a_picture_that_is_there(
         form = await bob.menu(message, "Report picture")
         await discord.until(lambda: form.form is not None)
         assert form.form is not None
-        for number, said in (("2nd", "Write it like this"), ("3", "Write it like this"), ("2", "picture 2 of job")):
+        reason, which = (label["component"] for label in form.form["components"])
+        assert (reason["required"], which["required"]) == (False, True)
+        for number, said in (("2nd", USAGE), ("3", USAGE), (" ", USAGE), ("2", "picture 2 of job")):
+            shown = len(discord.log)
             await bob.submit(form.form["custom_id"], {"reason": "ugly", "number": number})
-            await discord.until(lambda said=said: said in discord.log[-1])  # type: ignore[misc]
+            await discord.until(lambda said=said, shown=shown: said in "".join(discord.log[shown:]))  # type: ignore[misc]
 
 
 async def test_a_servers_roles_are_known_without_a_gateway(

@@ -12,9 +12,11 @@ from bot.app import App, running
 from bot.settings import Settings
 from engine.types import Event, Layer, Refused, ResolvedRequest
 from tests.bot.adapters.discord.test_answers import DIRECT, posted, until_delivered
+from tests.bot.talk import drawn
 from tests.contract.discord import connected
 from tests.fakes.discord import EPHEMERAL, UNHEARD, FakeDiscord
 from tests.fakes.discord_person import CHANNEL, COMMAND, Person
+from tests.fakes.discord_values import Message
 from tests.fakes.engine_client import ScriptedEngine
 
 SIN = "a sin"
@@ -135,6 +137,40 @@ async def test_what_could_not_be_taken_out_is_said(app: App, discord: FakeDiscor
         await discord.until(lambda: told(discord, "could not be taken out"))
 
 
+async def test_pictures_of_another_platform_stay_there(
+    settings: Settings, engine: ScriptedEngine, discord: FakeDiscord, ada: Person, tmp_path: Path
+) -> None:
+    settings = settings.model_copy(update={"operators": frozenset({"discord:42"})})
+    async with running(settings, engine) as app, connected(discord, app.dispatcher, tmp_path):
+        job = (await drawn(app, "a cat")).job
+        await ada.command("delete", [{"name": "job", "type": 3, "value": job}])
+        await discord.until(lambda: told(discord, "could not be taken out"))
+
+
+@pytest.mark.parametrize("pauses", [(0.0,), ()])
+async def test_a_long_answer_that_breaks_off_goes_on_where_it_was(
+    app: App,
+    discord: FakeDiscord,
+    ada: Person,
+    monkeypatch: pytest.MonkeyPatch,
+    pauses: tuple[float, ...],
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr("bot.adapters.discord.wire.PAUSES", pauses)
+    monkeypatch.setattr("bot.adapters.base.BACKOFF_SECONDS", 0.0)
+    prompts = [f"picture {number}: " + "a red apple, " * 100 for number in range(4)]
+    async with connected(discord, app.dispatcher, tmp_path):
+        await ada.submit("v1:batch", {"prompts": "\n".join(prompts), "options": ""})
+        (message,) = await posted(discord)
+        job = message.files[0].name.partition("-")[0]
+        discord.faults = [("POST /webhooks", UNHEARD)]
+        await ada.command("show", [{"name": "job", "type": 3, "value": job}])
+        await discord.until(lambda: told(discord, "/imagine picture 3"))
+    written = "".join(message.content for message in discord.messages if message.flags & EPHEMERAL)
+    assert discord.faults == []
+    assert [written.count(f"/imagine picture {number}") for number in range(4)] == [1] * 4
+
+
 # Somebody else's mistakes, and ours.
 
 
@@ -246,6 +282,30 @@ async def test_a_job_that_is_cancelled_after_the_token_ran_out_is_said_to_be(
         monkeypatch.setattr("bot.adapters.discord.address.MARGIN", 10_000.0)
         await ada.command("cancel", [{"name": "job", "type": 3, "value": engine.orders[0].job}])
         await discord.until(lambda: asked.first is not None and "was cancelled" in asked.first.content)
+
+
+@pytest.mark.parametrize("pictures", [0, 11])
+async def test_where_the_bot_is_not_invited_what_is_too_much_comes_in_person(
+    settings: Settings, discord: FakeDiscord, ada: Person, engine: ScriptedEngine, pictures: int, tmp_path: Path
+) -> None:
+    """Discord takes five further messages there, and edits of the first answer for as long as the token lives."""
+    ada.invited = False
+    discord.closed.add(CHANNEL)
+    more = settings.model_copy(update={"batch_limit": 20})
+    prompts = "\n".join([*[SIN] * 7, *(f"picture {number}" for number in range(pictures))])
+    async with running(more, engine) as app, connected(discord, app.dispatcher, tmp_path):
+        asked = await ada.submit("v1:batch", {"prompts": prompts, "options": ""})
+        await discord.until(lambda: len(refusals(discord)) == 7)
+        await posted(discord, 2 if pictures else 0)
+    assert [message.channel for message in refusals(discord)] == [CHANNEL] * 5 + [DIRECT] * 2
+    held = [(message.channel, len(message.files)) for message in discord.messages if message.files]
+    assert held == ([(CHANNEL, 3), (DIRECT, 8)] if pictures else [])
+    assert asked.first is not None
+    assert asked.first.gone is not bool(pictures)
+
+
+def refusals(discord: FakeDiscord) -> list[Message]:
+    return [message for message in discord.messages if "gluttony" in message.content]
 
 
 # Restarts.

@@ -45,6 +45,34 @@ def test_a_text_reads_as_the_person_saw_it(typed: str, seen: str) -> None:
     assert plain(typed, BOT) == seen
 
 
+@pytest.mark.parametrize(
+    ("typed", "named"),
+    [
+        ("<@U7|ada> <@W8> <#C7|art> <#C8|> <!subteam^S1|@painters>", "U7 W8 C7 C8 S1"),
+        ("<!here> &lt;@U7&gt; <https://example.org|a &amp; b>", "@here <@U7> a & b"),
+    ],
+)
+def test_what_is_named_reads_as_its_id(typed: str, named: str) -> None:
+    assert plain(f"<@{BOT}> {typed}", BOT, ids=True) == named
+
+
+@pytest.mark.parametrize(
+    ("text", "command", "rest"),
+    [
+        ("/moderation ban <@U7|ada> rude", "moderation", "ban U7 rude"),
+        ("/imagine-moderation ban <@U7>", "moderation", "ban U7"),
+        ("/Moderation  unban   <@U7> ", "Moderation", "unban   U7"),
+        ("/settings set channels <#C7|art>", "settings", "set channels C7"),
+        ("/report abc <@U7|ada> is rude", "report", "abc @ada is rude"),
+        ("/cache", "cache", ""),
+    ],
+)
+def test_commands_that_take_people_or_channels_get_ids(text: str, command: str, rest: str) -> None:
+    asked = incoming.message(event(text=f"<@{BOT}> {text}"), TEAM, BOT)
+    assert asked is not None
+    assert (asked.command, asked.text) == (command, rest)
+
+
 @given(st.text())
 def test_typed_text_survives_slack_s_entities(text: str) -> None:
     assert plain(escaped(text)) == text

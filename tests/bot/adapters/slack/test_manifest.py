@@ -13,6 +13,7 @@ from bot.adapters.slack.manifest import EVENTS, SCOPES, manifest, written
 from bot.cli.main import run
 
 ROOT = Path(__file__).parents[4]
+pytestmark = pytest.mark.usefixtures("logging_as_before")
 
 
 @pytest.fixture
@@ -39,6 +40,12 @@ def test_it_declares_what_the_code_listens_to(shipped: dict[str, Any]) -> None:
     assert shipped["settings"]["socket_mode_enabled"] is True
     assert shipped["settings"]["event_subscriptions"]["bot_events"] == list(EVENTS)
     assert shipped["features"]["app_home"]["home_tab_enabled"] is True
+
+
+def test_mentions_arrive_as_such_where_people_or_channels_are_named(shipped: dict[str, Any]) -> None:
+    commands = shipped["features"]["slash_commands"]
+    escaped = {command["command"] for command in commands if command["should_escape"]}
+    assert escaped == {"/imagine-cache", "/imagine-moderation"}
 
 
 def test_in_http_mode_everything_goes_to_one_address(capsys: pytest.CaptureFixture[str]) -> None:

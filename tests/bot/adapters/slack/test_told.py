@@ -126,6 +126,24 @@ async def test_a_long_answer_comes_in_several_messages(person: SlackHarness, app
     assert all(map(is_private, shown))
 
 
+async def test_a_long_answer_that_breaks_off_goes_on_where_it_was(
+    person: SlackHarness, app: App, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.adapters.base.BACKOFF_SECONDS", 0.0)
+    taken = asyncio.Event()
+    taken.set()
+    prompts = [f"{number} " + "a red apple " * 140 for number in range(10)]
+    async with person.running(app.dispatcher):
+        await person.mention("/batch " + "\n".join(prompts))
+        await finished(person, pictures=10)
+        person.slack.faults["chat.postEphemeral"] += [Fault(until=taken), Fault(error="internal_error")]
+        person.slack.faults["chat.postMessage"].append(Fault(error="internal_error"))
+        await person.mention(f"/show {engine.orders[0].job}")
+        await person.until("Again: /imagine 9")
+    assert [person.transcript().count(f"Again: /imagine {number} ") for number in range(10)] == [1] * 10
+    assert not any(person.slack.faults.values())
+
+
 @pytest.mark.parametrize("method", ["files.delete", "chat.delete"])
 async def test_a_deletion_that_slack_does_not_take_is_told(
     person: SlackHarness, app: App, engine: ScriptedEngine, method: str

@@ -111,6 +111,20 @@ async def test_pictures_go_to_direct_messages_where_they_need_an_invitation(
     assert is_private(said(person, "in your direct messages"))
 
 
+@pytest.mark.parametrize("options", ["", " --spoiler"])
+@pytest.mark.parametrize("faults", [[], [Fault(error="internal_error")]])
+async def test_pictures_of_a_private_channel_without_the_bot_go_to_direct_messages(
+    person: SlackHarness, app: App, options: str, faults: list[Fault]
+) -> None:
+    person.slack.invited.discard(CHANNEL)
+    person.slack.faults["conversations.open"] += faults
+    async with person.running(app.dispatcher):
+        await person.slash("imagine", f"a red apple{options}")
+        await person.until("invite it with /invite @easel")
+        await finished(person)
+    assert [(file.channel, file.thread) for file in person.slack.arrived] == [(DIRECT, None)]
+
+
 @pytest.mark.parametrize("code", ["token_revoked", "is_archived", "missing_scope"])
 async def test_a_refusal_for_good_is_told_and_not_repeated(person: SlackHarness, app: App, code: str) -> None:
     person.slack.faults["files.completeUploadExternal"].append(Fault(error=code))
