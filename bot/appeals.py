@@ -85,7 +85,7 @@ class Appeals:
         appeal = await self._table.get(canonical(given), scope)
         decided = None
         if appeal is not None:
-            entry = self._entry(actor, f"appeal.{state}", appeal.person, appeal.scope, f"{appeal.id}: {appeal.prompt}")
+            entry = self._entry(actor, f"appeal.{state}", appeal.person, appeal.scope, appeal.id)
             decided = await self._table.decide(appeal.id, state, entry)
         if decided is None:
             raise NotFoundError(messages.say("appeal.unknown", actor.locale, given=messages.quote(given)))
@@ -121,14 +121,18 @@ class Appeals:
         """Reports that nobody has dealt with, the oldest first; `scope` None is everywhere."""
         return await self._table.reports(scope, limit=SHOWN)
 
-    async def dismiss(self, actor: Requester, scope: str, given: str) -> None:
-        """Put a report aside.
+    async def dismiss(self, actor: Requester, scope: str | None, given: str) -> None:
+        """Put a report of a scope aside; `scope` None is any.
 
         Raises:
             NotFoundError: there is no such report.
         """
-        entry = self._entry(actor, "report.dismissed", canonical(given), scope)
-        if not await self._table.close_report(canonical(given), entry):
+        report = await self._table.open_report(canonical(given), scope)
+        closed = False
+        if report is not None:
+            entry = self._entry(actor, "report.dismissed", report.id, report.scope)
+            closed = await self._table.close_report(report.id, entry)
+        if not closed:
             raise NotFoundError(messages.say("report.unknown", actor.locale, given=messages.quote(given)))
 
     def _entry(self, actor: Requester, action: str, target: str, scope: str, detail: str = "") -> AuditEntry:

@@ -43,7 +43,7 @@ def resolve(
     styled = _styled(request, settings, locale)
     model = _model(styled.model, info, locale)
     width, height = _size(styled, model, locale)
-    _check_mark(request, may_unmark=may_unmark, locale=locale)
+    check_mark(request, may_unmark=may_unmark, locale=locale)
     settled = {
         "model": model.name,
         "width": width,
@@ -121,7 +121,12 @@ def _check_upscaled(times: int, size: tuple[int, int], model: ModelInfo, locale:
         raise BadInputError(messages.say("input.upscaled_size", locale, **values))
 
 
-def _check_mark(request: ImageRequest, *, may_unmark: bool, locale: str) -> None:
+def check_mark(request: ImageRequest, *, may_unmark: bool, locale: str) -> None:
+    """Refuse a request for no mark, or for one too faint to be seen, where that isn't allowed.
+
+    Raises:
+        NotAllowedError: it is one.
+    """
     if may_unmark:
         return
     if not request.watermark:

@@ -26,11 +26,12 @@ async def appeal(invocation: Invocation, context: Context) -> AsyncGenerator[Upd
     index = picture_number(values, job, APPEAL, locale)
     asked, fresh = await context.appeals.ask(job, index, values.get("reason", ""), locale)
     if asked.state is AppealState.OPEN:
-        text = messages.say("appeal.sent", locale, number=index + 1, job=job.id, id=asked.id)
+        key = "appeal.sent" if _here(job, invocation) else "appeal.sent_elsewhere"
+        text = messages.say(key, locale, number=index + 1, job=job.id, id=asked.id)
     else:
         text = _decision(asked, locale)
     yield Reply(text=text, data=asked.model_dump(mode="json", exclude={"digest"}))
-    if context.community.log_channel and fresh:
+    if context.community.log_channel and fresh and _here(job, invocation):
         yield _notice(asked, context.community.log_channel)
 
 
@@ -41,11 +42,16 @@ async def report(invocation: Invocation, context: Context) -> AsyncGenerator[Upd
     job, index = await seen_picture(invocation, context, values, REPORT)
     reason = values.get("reason", "")
     fresh = await context.appeals.report(invocation.requester, job, index, reason)
-    key = "report.sent" if fresh else "report.again"
-    text = messages.say(key, locale, number=index + 1, job=job.id)
+    sent = "report.sent" if _here(job, invocation) else "report.sent_elsewhere"
+    text = messages.say(sent if fresh else "report.again", locale, number=index + 1, job=job.id)
     yield Reply(text=text, data={"job": job.id, "number": index + 1, "reported": fresh})
-    if context.community.log_channel and fresh:
+    if context.community.log_channel and fresh and _here(job, invocation):
         yield _told(invocation, job, index, reason, context.community.log_channel)
+
+
+def _here(job: JobRow, invocation: Invocation) -> bool:
+    """Whether a job is of the community where they ask: nobody else's log channel is told of it."""
+    return job.place.scope == invocation.place.scope
 
 
 def _arguments(invocation: Invocation) -> dict[str, str]:
@@ -175,5 +181,5 @@ async def dismiss(invocation: Invocation, context: Context) -> AsyncGenerator[Up
     """Put a report aside; deleting the picture does so too."""
     locale = invocation.requester.locale
     given = required(arguments(invocation), "person", "/moderation dismiss ID", locale)
-    await context.appeals.dismiss(invocation.requester, invocation.place.scope, given)
+    await context.appeals.dismiss(invocation.requester, context.scope(invocation), given)
     yield Reply(text=messages.say("report.done", locale, id=messages.quote(given)), data={"report": given})

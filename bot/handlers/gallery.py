@@ -10,9 +10,9 @@ from bot.chat import Place, Requester, Role
 from bot.errors import NotAllowedError
 from bot.grammar.options import Given
 from bot.handlers.base import Context
-from bot.handlers.pictures import form
+from bot.handlers.pictures import as_drawn
 from bot.handlers.rules import limits
-from bot.handlers.seen import sees_pictures
+from bot.handlers.seen import sees_pictures, withheld
 from bot.messages import say
 from bot.quota import Usage
 from bot.store.figures import Overview
@@ -54,15 +54,18 @@ class Gallery:
 
     async def picture(self, given: str, number: int) -> bytes | None:
         """The file of a picture, number from 1; None where the person doesn't see it or it is no longer kept."""
+        job = await self._holding(given, number)
+        key = None if job is None else job.pictures[number - 1].key
+        return None if key is None else await self._context.client.cache_read(None, key)
+
+    async def _holding(self, given: str, number: int) -> JobRow | None:
+        """The job of a picture, number from 1; None where the person is not given it, or it is no longer kept."""
         job = await self._context.jobs.get(given)
         if job is None or not sees_pictures(job, self._requester, self._place, self._context):
             return None
-        picture = next((picture for picture in job.pictures if picture.index == number - 1), None)
-        if picture is None or picture.key is None or picture.deleted is not None:
+        if not 1 <= number <= len(job.pictures) or not job.pictures[number - 1].stands:
             return None
-        if await self._context.moderation.withholds(job.place, picture.key, picture.generation_key or picture.key):
-            return None
-        return await self._context.client.cache_read(None, picture.key)
+        return None if await withheld(job, number - 1, self._place, self._context) else job
 
     async def entry(self, key: str) -> bytes | None:
         """A file of the cache, for moderators; None if it isn't one of their community's.
@@ -85,9 +88,10 @@ class Gallery:
             BadInputError: an option is out of bounds.
             NotAllowedError: the person may not have the picture without a mark that can be seen.
         """
-        asked = await form(self._requester, self._place, given, number, self._context)
-        if asked is None:
+        job = await self._holding(given, number)
+        if job is None:
             return None
+        asked = as_drawn(job, number - 1)
         plain = {name: value for name, value in asked.model_dump(exclude_unset=True).items() if MARK not in name}
         asked = asked.model_validate(
             plain | grammar.from_options({"prompt": "-", **mark}).model_dump(include=set(mark))

@@ -8,12 +8,12 @@ from typing import Any
 
 from bot import messages
 from bot.chat import Invocation, Place, Requester, Update
-from bot.errors import BadInputError, NotFoundError
+from bot.errors import BadInputError, NotAllowedError, NotFoundError
 from bot.handlers.base import Context, arguments
 from bot.handlers.imagine import draw, follow
-from bot.handlers.seen import seen_picture, sees_pictures
+from bot.handlers.seen import seen_picture, sees_pictures, withheld
 from bot.store.rows import JobRow
-from engine.types import MAX_VARIATIONS, ImageRequest, ResolvedRequest, Variation
+from engine.types import MAX_VARIATIONS, ImageRequest, Layer, ResolvedRequest, Variation
 
 STRENGTHS = {"subtle": 0.2, "strong": 0.5}
 """How far a variation leaves its parent."""
@@ -46,7 +46,7 @@ async def vary(invocation: Invocation, context: Context) -> AsyncGenerator[Updat
     strength = STRENGTHS.get(values.get("strength", "subtle").casefold())
     if strength is None:
         raise BadInputError(messages.say("input.usage", locale, usage=USAGE["vary"]))
-    parent = _drawn(job, index, locale)
+    parent = await _drawn(job, index, invocation, context)
     if len(parent.variations) >= MAX_VARIATIONS:
         raise BadInputError(messages.say("input.too_many_variations", locale, limit=MAX_VARIATIONS))
     step = Variation(seed=context.draw_seed(), strength=strength)
@@ -67,7 +67,7 @@ async def upscale(invocation: Invocation, context: Context) -> AsyncGenerator[Up
     """Draw a picture of an earlier job over at twice its size."""
     locale = invocation.requester.locale
     job, index = await seen_picture(invocation, context, arguments(invocation, "job", "number"), USAGE["upscale"])
-    parent = _drawn(job, index, locale)
+    parent = await _drawn(job, index, invocation, context)
     if parent.upscale > 1:
         raise BadInputError(messages.say("input.upscaled_twice", locale))
     async with aclosing(draw((parent.model_copy(update={"upscale": 2}),), invocation, context)) as updates:
@@ -77,9 +77,8 @@ async def upscale(invocation: Invocation, context: Context) -> AsyncGenerator[Up
 
 async def send(invocation: Invocation, context: Context) -> AsyncGenerator[Update, None]:
     """Deliver a picture once more, to the person who gives the command alone; it costs them nothing."""
-    locale = invocation.requester.locale
     job, index = await seen_picture(invocation, context, arguments(invocation, "job", "number"), USAGE["send"])
-    asked = _drawn(job, index, locale).model_copy(update={"private": True})
+    asked = (await _drawn(job, index, invocation, context)).model_copy(update={"private": True})
     settled = {"seed": asked.seed, "force": False, "private": True}
     resolved = job.requests[index].model_copy(update=settled)
     async with aclosing(follow((asked,), (resolved,), invocation, context, charged=False)) as updates:
@@ -92,29 +91,32 @@ async def form(requester: Requester, place: Place, given: str, number: int, cont
     job = await context.jobs.get(given)
     if job is None or not 1 <= number <= len(job.asked) or not sees_pictures(job, requester, place, context):
         return None
-    return _as_drawn(job, number - 1)
+    return as_drawn(job, number - 1)
 
 
-def _drawn(job: JobRow, index: int, locale: str) -> ImageRequest:
+async def _drawn(job: JobRow, index: int, invocation: Invocation, context: Context) -> ImageRequest:
     """The request of a picture that was drawn.
 
     Raises:
         NotFoundError: it was never drawn, or was deleted.
+        NotAllowedError: moderators withhold it.
     """
-    picture = job.pictures[index]
+    locale, picture = invocation.requester.locale, job.pictures[index]
     if picture.deleted is not None:
         raise _deleted(job, index, locale)
     if not picture.stands:
         raise NotFoundError(messages.say("input.no_picture", locale, job=job.id, number=index + 1))
-    return _as_drawn(job, index)
+    if await withheld(job, index, invocation.place, context):
+        raise NotAllowedError(messages.refusal(Layer.IMAGE, (messages.QUARANTINED,), locale=locale))
+    return as_drawn(job, index)
 
 
 def _deleted(job: JobRow, index: int, locale: str) -> NotFoundError:
     return NotFoundError(messages.say("input.deleted_picture", locale, job=job.id, number=index + 1))
 
 
-def _as_drawn(job: JobRow, index: int) -> ImageRequest:
-    """What the person asked for, with all that they had left open."""
+def as_drawn(job: JobRow, index: int) -> ImageRequest:
+    """What the person asked for with a picture, from 0, and all that they had left open."""
     resolved: ResolvedRequest = job.requests[index]
     seed = job.pictures[index].seed
     pinned: dict[str, Any] = {name: getattr(resolved, name) for name in PINNED}

@@ -26,6 +26,9 @@ async def delete(invocation: Invocation, context: Context) -> AsyncGenerator[Upd
     if not deleted.pictures:
         raise NotFoundError(messages.say("delete.nothing", locale, job=job.id))
     text = messages.say("delete.done", locale, count=len(deleted.pictures), files=deleted.files)
+    if deleted.left:
+        again = f"/delete {job.id}" if index is None else f"/delete {job.id} {index + 1}"
+        text = f"{text} {messages.say('delete.left', locale, command=again)}"
     yield Removed(job=job.id, index=index, text=text, messages=deleted.messages)
 
 

@@ -11,6 +11,7 @@ from bot.chat import Invocation, Place, Role, Update, Working
 from bot.community import Community, Nsfw
 from bot.errors import BadInputError, NotAllowedError
 from bot.grammar import OPTIONS, resolve
+from bot.grammar.resolve import check_mark
 from bot.handlers.base import Context
 from bot.quota import Limits
 from engine.types import EngineInfo, ImageRequest, ResolvedRequest
@@ -120,12 +121,14 @@ async def settle(
     info = await context.client.info()
     allowed = offered(info, context.community)
     check_model(request, info, allowed, locale)
+    may_unmark = context.settings.unmarked or context.role.reaches(Role.MODERATOR)
+    check_mark(request, may_unmark=may_unmark, locale=locale)
     resolved = resolve(
         with_defaults(request, context),
         allowed,
         context.settings,
         draw_seed=draw_seed,
-        may_unmark=context.settings.unmarked or context.role.reaches(Role.MODERATOR),
+        may_unmark=True,  # the community's own mark was judged when it was set
         locale=locale,
     )
     return covered(resolved, context.community, invocation.place)

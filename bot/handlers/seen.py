@@ -35,6 +35,16 @@ def owns(job: JobRow, requester: Requester, place: Place, context: Context) -> b
     )
 
 
+async def withheld(job: JobRow, index: int, place: Place, context: Context) -> bool:
+    """Whether moderators withhold a picture, from 0, where it was drawn or where it is asked for."""
+    picture = job.pictures[index]
+    if picture.key is None:
+        return False
+    keys = (picture.key, picture.generation_key or picture.key)
+    holds = context.moderation.withholds
+    return await holds(job.place, *keys) or (place.scope != job.place.scope and await holds(place, *keys))
+
+
 async def seen_job(invocation: Invocation, context: Context, given: str) -> JobRow:
     """The job of that name, if the person sees its pictures.
 

@@ -11,7 +11,8 @@ from bot.clients.base import EngineClient
 from bot.clock import Clock, utc_day
 from bot.errors import DatabaseError
 from bot.store import Store
-from bot.store.rows import Forgotten, JobRow, part_of
+from bot.store.rows import AuditEntry, Forgotten, JobRow, PictureState, part_of
+from engine.errors import EngineError
 from engine.types import Value
 
 DAY = 86_400.0
@@ -23,9 +24,11 @@ class Deleted(Value):
     """What a deletion did."""
 
     pictures: tuple[int, ...]
-    """Which of the job's pictures went, from 0."""
+    """Which of the job's pictures went, from 0; where all had gone before, those."""
     files: int
     """Of the cache that went with them."""
+    left: tuple[str, ...]
+    """Keys of files that are still to go, since the cache can't be reached; deleting again takes them."""
     messages: tuple[Sent, ...]
     """Those that held the pictures."""
 
@@ -42,27 +45,51 @@ class Remover:
         """Delete pictures of a job, and the cached files that nobody else needs.
 
         Files stay where another person was given the same picture; when a moderator deletes somebody's picture, where
-        another community was.
-
-        Raises:
-            EngineError: the cache can't be reached; the pictures are marked as deleted all the same.
+        another community was. Done again, it completes what was broken off: files are tried once more, and the messages
+        are told once more.
         """
-        gone = [index for index in indices if row.pictures[index].stands]
-        after = await self._store.removal.delete_pictures(row.id, gone, now=self._clock.now())
-        files = 0
-        for index in gone:
-            files += await self._delete_files(row, index, moderated=actor.key != row.requester.key)
-        return Deleted(pictures=tuple(gone), files=files, messages=_messages(after or row, gone))
+        drawn = [index for index in indices if row.pictures[index].state is PictureState.RENDERED]
+        gone = [index for index in drawn if row.pictures[index].stands] or drawn
+        entry = self._entry(row, gone, actor)
+        after = await self._store.removal.delete_pictures(row.id, drawn, now=self._clock.now(), entry=entry)
+        unneeded = await self._unneeded(row, drawn, moderated=entry is not None)
+        files, left = await self._delete_files(row.id, unneeded)
+        return Deleted(pictures=tuple(gone), files=files, left=left, messages=_messages(after or row, drawn))
 
-    async def _delete_files(self, row: JobRow, index: int, *, moderated: bool) -> int:
-        picture = row.pictures[index]
-        if picture.generation_key is None or picture.key is None:
-            return 0
+    def _entry(self, row: JobRow, gone: Sequence[int], actor: Requester) -> AuditEntry | None:
+        """What the audit log says of pictures that somebody else deletes."""
+        if not gone or actor.key == row.requester.key:
+            return None
+        return AuditEntry(
+            created=self._clock.now(),
+            actor=actor.key,
+            action="delete",
+            target=row.requester.key,
+            scope=row.place.scope,
+            detail=f"{row.id}: {', '.join(str(index + 1) for index in gone)}",
+        )
+
+    async def _unneeded(self, row: JobRow, gone: Sequence[int], *, moderated: bool) -> tuple[str, ...]:
+        """Keys of these pictures' files, but for what others were given."""
         owner, scope = (None, row.place.scope) if moderated else (row.requester.key, None)
-        if await self._store.removal.needed(picture.generation_key, other_than=owner, outside=scope):
-            return 0
-        removed = await self._client.cache_delete(None, picture.generation_key)
-        return removed + await self._client.cache_delete(None, picture.key)
+        keys: list[str] = []
+        for picture in (row.pictures[index] for index in gone):
+            if picture.generation_key is None or picture.key is None:
+                continue
+            if not await self._store.removal.needed(picture.generation_key, other_than=owner, outside=scope):
+                keys += (picture.generation_key, picture.key)
+        return tuple(dict.fromkeys(keys))
+
+    async def _delete_files(self, job: str, keys: Sequence[str]) -> tuple[int, tuple[str, ...]]:
+        """How many files went, and the keys of those that did not since the cache can't be reached."""
+        files = 0
+        for done, key in enumerate(keys):
+            try:
+                files += await self._client.cache_delete(None, key)
+            except EngineError as error:
+                log.warning("cached files left", job=job, keys=keys[done:], reason=error.sentence)
+                return files, tuple(keys[done:])
+        return files, ()
 
     async def forget(self, person: str) -> tuple[Forgotten, int]:
         """Delete what is known of a person; returns that, and how many cached files went.

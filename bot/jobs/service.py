@@ -285,7 +285,6 @@ class Jobs:
 
         Raises:
             LimitError: the pictures are on their way, so that nothing can be deleted before they have arrived.
-            EngineError: the cache can't be reached.
         """
         return await self._entirely(self._delete(row, indices, requester))
 
@@ -297,9 +296,6 @@ class Jobs:
                 raise LimitError(messages.say("delete.on_its_way", requester.locale, job=row.id))
         deleted = await self._remover.delete(await self._existing(row.id), indices, requester)
         log.info("pictures deleted", job=row.id, pictures=len(deleted.pictures), files=deleted.files)
-        if not own:
-            detail = f"{row.id}: {', '.join(str(index + 1) for index in deleted.pictures)}"
-            await self._moderation.record(requester, "delete", row.requester.key, row.place.scope, detail)
         return deleted
 
     async def extent(self, requester: Requester) -> Forgotten:

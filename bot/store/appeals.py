@@ -122,6 +122,16 @@ class AppealTable:
             )
             return tuple(Report.model_validate(dict(row)) for row in rows)
 
+    async def open_report(self, report: str, scope: str | None) -> Report | None:
+        """One report of a scope that nobody has dealt with; None is any."""
+        async with self._database.snapshot() as transaction:
+            row = await transaction.one(
+                """SELECT id, created, job, idx AS "index", person, scope, reason FROM reports
+                   WHERE id = ? AND state = 'open' AND (? IS NULL OR scope = ?)""",
+                *(report, scope, scope),
+            )
+            return None if row is None else Report.model_validate(dict(row))
+
     async def close_report(self, report: str, entry: AuditEntry) -> bool:
         """Put a report of the entry's scope aside; False if there is none."""
         async with self._database.transaction() as transaction:

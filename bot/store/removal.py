@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from bot.store.codec import load
 from bot.store.database import Database, Transaction
+from bot.store.people import log
 from bot.store.pseudonyms import pseudonym
-from bot.store.rows import IN_FLIGHT, Forgotten, JobRow
+from bot.store.rows import IN_FLIGHT, AuditEntry, Forgotten, JobRow
 
 CHUNK = 200
 """Jobs that one transaction prunes."""
@@ -22,15 +23,20 @@ class RemovalTable:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def delete_pictures(self, job: str, indices: Sequence[int], *, now: float) -> JobRow | None:
-        """Mark pictures as deleted and close reports of them; returns the job as it is then."""
+    async def delete_pictures(
+        self, job: str, indices: Sequence[int], *, now: float, entry: AuditEntry | None = None
+    ) -> JobRow | None:
+        """Mark pictures as deleted, close reports of them and write the entry; returns the job as it is then."""
         async with self._database.transaction() as transaction:
             for index in indices:
                 await transaction.run(
-                    "UPDATE pictures SET deleted = ?, source = NULL WHERE job = ? AND idx = ?", now, job, index
+                    "UPDATE pictures SET deleted = coalesce(deleted, ?), source = NULL WHERE job = ? AND idx = ?",
+                    *(now, job, index),
                 )
                 await transaction.run("UPDATE reports SET state = 'closed' WHERE job = ? AND idx = ?", job, index)
             await _drop_unused_sources(transaction)
+            if entry is not None:
+                await log(transaction, entry)
             return await load(transaction, job)
 
     async def needed(self, generation_key: str, *, other_than: str | None, outside: str | None) -> bool:

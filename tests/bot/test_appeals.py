@@ -69,7 +69,7 @@ async def test_an_allowed_prompt_passes_for_the_person_and_the_place(app: App, e
     await refused(app, "a sin --negative light")
     assert (await ask(app.dispatcher, invocation("imagine", "a sin", place=ELSEWHERE)))[-1].kind == "refusal"
     (entry,) = (await reply(app, "moderation", "audit", who=MODERATOR)).data["entries"]
-    assert (entry["action"], entry["target"], entry["detail"]) == ("appeal.allowed", ADA.key, f"{appeal}: a sin")
+    assert (entry["action"], entry["target"], entry["detail"]) == ("appeal.allowed", ADA.key, appeal)
 
 
 async def test_the_person_is_told_once_when_they_next_ask(app: App) -> None:
@@ -204,6 +204,36 @@ async def test_a_report_reaches_the_moderators(app: App) -> None:
     (update,) = await ask(app.dispatcher, invocation(delete.command, delete.text, who=MODERATOR))
     assert update.kind == "removed"
     assert "No reports" in (await reply(app, "moderation", "reports", who=MODERATOR)).text
+
+
+async def test_only_its_own_community_is_told_of_an_appeal(app: App) -> None:
+    for place in (HERE, ELSEWHERE):
+        await reply(app, "settings", f"set log_channel {place.channel}", who=MODERATOR, place=place)
+    job = (await refused(app, "a sin")).job
+    answer = await reply(app, "appeal", f"{job} because", place=ELSEWHERE)
+    assert "waits in the list of its own community's moderators" in answer.text
+    (waiting,) = (await reply(app, "moderation", "appeals", who=MODERATOR)).data["appeals"]
+    assert answer.data["id"] in answer.text
+    assert waiting["id"] == answer.data["id"]
+
+
+async def test_only_its_own_community_is_told_of_a_report(app: App) -> None:
+    for place in (HERE, ELSEWHERE):
+        await reply(app, "settings", f"set log_channel {place.channel}", who=MODERATOR, place=place)
+    job = (await drawn(app, "an ugly cat")).job
+    answer = await reply(app, "report", f"{job} so ugly", place=ELSEWHERE)
+    assert answer.text == f"Picture 1 of job {job} waits in the list of its own community's moderators."
+    assert (await reply(app, "moderation", "reports", who=MODERATOR)).data["reports"]
+    assert "before" in (await reply(app, "report", job, place=ELSEWHERE)).text
+
+
+async def test_the_operator_puts_a_report_aside_from_anywhere(app: App) -> None:
+    await reply(app, "report", (await drawn(app, "a cat")).job, who=BOB)
+    (told,) = (await reply(app, "moderation", "reports", who=OPERATOR, place=ELSEWHERE)).data["reports"]
+    await reply(app, "moderation", f"dismiss {told['id']}", who=OPERATOR, place=ELSEWHERE)
+    assert "No reports" in (await reply(app, "moderation", "reports", who=MODERATOR)).text
+    (entry,) = (await reply(app, "moderation", "audit", who=MODERATOR)).data["entries"]
+    assert (entry["action"], entry["target"], entry["actor"]) == ("report.dismissed", told["id"], OPERATOR.key)
 
 
 async def test_a_report_can_be_put_aside(app: App) -> None:

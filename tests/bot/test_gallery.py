@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from bot.app import App, running
-from bot.chat import Delivery, Invocation, Place, Requester, Role
+from bot.chat import Delivery, Invocation, Place, Removed, Reply, Requester, Role
 from bot.errors import BadInputError, NotAllowedError
 from bot.settings import Settings
 from bot.store.figures import DayFigures, ReusedPrompt
 from engine.types import Layer, Refused
+from tests.bot.talk import ask, invocation
+from tests.bot.test_handlers import entry
 from tests.fakes.engine_client import ScriptedEngine, picture
 
 ADA = Requester(platform="web", id="ada")
@@ -81,6 +83,26 @@ async def test_another_mark_is_taken_from_the_cache_alone(app: App, engine: Scri
         await gallery.marked(job, 1, {"watermark_margin": 9999})
     with pytest.raises(NotAllowedError, match="without the visible mark"):
         await gallery.marked(job, 1, {"watermark": False})
+
+
+async def test_no_other_mark_is_put_on_what_is_withheld_or_deleted(app: App, engine: ScriptedEngine) -> None:
+    job = await draw(app, "a red apple --seed 7")
+    gallery, (key,) = await app.dispatcher.gallery(ADA, desk(ADA)), engine.files
+    engine.entries = [entry("a", scope="web:local").model_copy(update={"key": key})]
+    for action, seen in (("quarantine", False), ("release", True)):
+        await command(app, "cache", f"{action} {key}", CLEO)
+        assert (await gallery.marked(job, 1, {}) is not None) is seen
+        assert (await gallery.picture(job, 1) is not None) is seen
+    await command(app, "delete", job, ADA)
+    assert await gallery.marked(job, 1, {}) is None
+    for number in (0, 2):
+        assert await gallery.marked(job, number, {}) is None
+
+
+async def command(app: App, name: str, text: str, person: Requester) -> None:
+    """Give a command that is answered in words."""
+    (update,) = await ask(app.dispatcher, invocation(name, text, who=person, place=desk(person)))
+    assert isinstance(update, Reply | Removed), update
 
 
 async def test_moderators_see_sums_and_members_do_not(app: App, engine: ScriptedEngine) -> None:

@@ -40,7 +40,10 @@ def old_database(path: Path) -> None:
         old.execute("INSERT INTO usage VALUES ('test:ada', '2026-01-01', 'test:w1', 3)")
         old.execute("INSERT INTO bans VALUES ('test:eve', 'test:w1', 'rude', NULL, 'test:mod', 1000.0)")
         old.execute("INSERT INTO roles VALUES ('test:bob', 'test:w1', 'moderator', 'test:mod', 1000.0)")
-        old.execute("INSERT INTO audit VALUES (1, 1000.0, 'test:mod', 'ban', 'test:eve', 'test:w1', 'rude')")
+        old.execute(
+            "INSERT INTO audit VALUES (1, 900.0, 'test:mod', 'appeal.denied', 'p', 'test:w1', '7f3a: a: secret')"
+        )
+        old.execute("INSERT INTO audit VALUES (2, 1000.0, 'test:mod', 'ban', 'test:eve', 'test:w1', 'rude: very')")
         old.commit()
 
 
@@ -61,6 +64,8 @@ async def test_a_database_of_the_first_version_is_brought_up_to_date(settings: S
     assert job.pictures[0].stands
     with closing(sqlite3.connect(settings.database)) as upgraded:
         assert upgraded.execute("PRAGMA user_version").fetchone() == (len(database._migrations()),)
+        details = upgraded.execute("SELECT detail FROM audit ORDER BY id").fetchall()
+    assert details == [("7f3a",), ("rude: very",)], "prompts of appeals are in the log no more"
 
 
 async def test_old_jobs_do_all_that_new_ones_do(settings: Settings) -> None:
@@ -69,7 +74,7 @@ async def test_old_jobs_do_all_that_new_ones_do(settings: Settings) -> None:
         assert (await made(app, "vary", "0a1b2c3d")).pictures[0].image.request.seed == 7
         assert (await app.dispatcher.home(ADA, HERE)).recent[-1].id == "0a1b2c3d"
         assert (await reply(app, "moderation", "bans", who=MODERATOR)).data["bans"][0]["person"] == "test:eve"
-        assert (await reply(app, "moderation", "audit", who=MODERATOR)).data["entries"][0]["detail"] == "rude"
+        assert (await reply(app, "moderation", "audit", who=MODERATOR)).data["entries"][0]["detail"] == "rude: very"
         assert (await reply(app, "forget-me", "confirm")).data["jobs"] == 2
 
 

@@ -3,10 +3,11 @@ from __future__ import annotations
 import pytest
 
 from bot.app import App
-from bot.chat import Delivery, Role
+from bot.chat import Delivery, Place, Role
 from bot.errors import BadInputError
 from engine.types import MAX_VARIATIONS, EngineInfo, Layer, Refused
 from tests.bot.talk import ADA, BOB, ELSEWHERE, HERE, MODERATOR, ask, complaint, drawn, invocation, made, reply
+from tests.bot.test_handlers import entry
 from tests.fakes.engine_client import MODEL, ScriptedEngine
 
 OTHER_CHANNEL = HERE.model_copy(update={"channel": "c2"})
@@ -107,6 +108,22 @@ async def test_only_what_was_drawn_can_be_changed(app: App, engine: ScriptedEngi
     await ask(app.dispatcher, invocation("imagine", "a sin"))
     for command in ("vary", "upscale", "send"):
         assert "was never drawn" in (await complaint(app, command, engine.orders[0].job)).text
+
+
+@pytest.mark.parametrize("place", [HERE, ELSEWHERE])
+async def test_nothing_is_made_of_a_picture_in_quarantine(app: App, engine: ScriptedEngine, place: Place) -> None:
+    delivery = await drawn(app, "a cat --seed 7")
+    key = delivery.pictures[0].image.key
+    engine.entries = [entry("a", scope=place.scope).model_copy(update={"key": key})]
+    await reply(app, "cache", f"quarantine {key}", who=MODERATOR, place=place)
+    orders = len(engine.orders)
+    for command in ("vary", "upscale", "send"):
+        refusal = await complaint(app, command, delivery.job, place=ELSEWHERE)
+        assert "A moderator withholds this picture" in refusal.text, command
+    assert len(engine.orders) == orders
+    assert (await made(app, "reroll", delivery.job, place=ELSEWHERE)).pictures
+    await reply(app, "cache", f"release {key}", who=MODERATOR, place=place)
+    assert (await made(app, "vary", delivery.job, place=ELSEWHERE)).pictures
 
 
 async def test_show_sends_what_no_text_can_describe(app: App) -> None:

@@ -4,11 +4,15 @@ import asyncio
 import json
 import sqlite3
 from contextlib import aclosing, closing
+from pathlib import Path
 from typing import Any
+
+from structlog.testing import capture_logs
 
 from bot.app import App
 from bot.chat import Delivery, Failure, Removed, Requester
 from bot.settings import Settings
+from engine.errors import StorageError
 from engine.types import Layer, Refused
 from tests.bot.talk import (
     ADA,
@@ -24,6 +28,7 @@ from tests.bot.talk import (
     made,
     reply,
 )
+from tests.bot.workbench import MOD, Platform, working
 from tests.fakes.engine_client import ScriptedEngine
 
 
@@ -48,7 +53,56 @@ async def test_deleting_takes_picture_file_and_message(app: App, engine: Scripte
     assert engine.files == {}
     for command in ("vary", "upscale", "send", "reroll"):
         assert "was deleted" in (await complaint(app, command, delivery.job)).text
-    assert "nothing left" in (await complaint(app, "delete", delivery.job)).text
+
+
+async def test_deleting_again_does_no_harm(app: App, settings: Settings) -> None:
+    delivery = await drawn(app, "a cat --seed 7")
+    first, when = await removed(app, delivery.job), rows(settings, "SELECT deleted FROM pictures")
+    again = await removed(app, delivery.job)
+    assert again.text == "The picture was deleted, with 0 cached files."
+    assert again.messages == first.messages
+    assert rows(settings, "SELECT deleted FROM pictures") == when
+
+
+async def test_a_message_goes_while_the_cache_is_out_of_reach_and_its_files_go_later(
+    app: App, engine: ScriptedEngine
+) -> None:
+    delivery = await made(app, "batch", "a cat --seed 7\na dog --seed 7")
+    engine.cache_delete, reachable = out_of_reach, engine.cache_delete  # type: ignore[method-assign]
+    with capture_logs() as logs:
+        update = await removed(app, f"{delivery.job} 2", who=MODERATOR)
+    assert update.messages[0].left == (0,)
+    assert update.text == (
+        "The picture was deleted, with 0 cached files. Cached files could not be removed yet: "
+        f"/delete {delivery.job} 2 does so once the cache can be reached."
+    )
+    (line,) = [line for line in logs if line["event"] == "cached files left"]
+    assert (line["job"], line["keys"]) == (delivery.job, (delivery.pictures[1].image.key,))
+    engine.cache_delete = reachable  # type: ignore[method-assign]
+    again = await removed(app, f"{delivery.job} 2", who=MODERATOR)
+    assert again.text == "The picture was deleted, with 1 cached file."
+    assert again.messages == update.messages
+    assert list(engine.files) == [delivery.pictures[0].image.key]
+    entries = (await reply(app, "moderation", "audit", who=MODERATOR)).data["entries"]
+    assert [(entry["action"], entry["detail"]) for entry in entries] == [("delete", f"{delivery.job}: 2")] * 2
+
+
+async def out_of_reach(scope: str | None, key: str) -> int:
+    """What a cache does whose disk or service is away."""
+    raise StorageError("The cache can't be read.")
+
+
+async def test_a_deletion_that_its_process_did_not_outlive_is_completed(tmp_path: Path) -> None:
+    async with working(tmp_path) as bench:
+        platform = Platform()
+        job = (await bench.submit("a cat", "a dog")).job
+        await bench.follow(job, platform)
+        await bench.store.removal.delete_pictures(job, (0, 1), now=bench.clock.now())
+        deleted = await bench.jobs.delete(await bench.row(job), (0, 1), MOD)
+        assert (deleted.pictures, deleted.files) == ((0, 1), 2)
+        assert [message.message for message in deleted.messages] == [f"message-{nonce}" for nonce in platform.messages]
+        (entry,) = await bench.store.people.audit(None, limit=5, offset=0)
+        assert (entry.action, entry.detail) == ("delete", f"{job}: 1, 2")
 
 
 async def test_one_of_several_leaves_the_others(app: App, engine: ScriptedEngine) -> None:
@@ -138,11 +192,12 @@ async def test_forgetting_asks_first(app: App, engine: ScriptedEngine) -> None:
 
 
 async def test_forgetting_leaves_no_trace_of_the_person(app: App, settings: Settings, engine: ScriptedEngine) -> None:
-    engine.endings["a sin"] = lambda index: Refused(index=index, layer=Layer.KEYWORDS)
+    engine.endings["a secret sin"] = lambda index: Refused(index=index, layer=Layer.KEYWORDS)
     job = (await drawn(app, "a secret wish")).job
     await drawn(app, "a secret elsewhere", place=ELSEWHERE)
-    await ask(app.dispatcher, invocation("imagine", "a sin"))
-    await reply(app, "appeal", f"{engine.orders[2].job} my secret reason")
+    await ask(app.dispatcher, invocation("imagine", "a secret sin"))
+    appeal = await reply(app, "appeal", f"{engine.orders[2].job} my secret reason")
+    await reply(app, "moderation", f"deny {appeal.data['id']}", who=MODERATOR)
     other = (await drawn(app, "a dog", who=BOB)).job
     await reply(app, "report", f"{other} secret dislike")
     await reply(app, "moderation", "grant ada", who=MODERATOR)
@@ -192,8 +247,6 @@ async def test_forgetting_stops_what_is_in_flight(app: App, engine: ScriptedEngi
 
 
 async def test_a_cache_out_of_reach_is_said_and_nothing_is_lost(app: App, engine: ScriptedEngine) -> None:
-    from engine.errors import StorageError
-
     await drawn(app, "a cat")
 
     async def broken(scope: str | None, owner: str) -> int:
