@@ -126,7 +126,7 @@ class Chats:
         return Response(status_code=503)
 
     async def attend(self) -> None:
-        """Return once everything that was asked for is done; copies the database whenever jobs have come or gone.
+        """Return once everything that was asked for is done; copies the database whenever it has changed.
 
         Modal ends calls that take too long, so this asks for another one in time. Where another machine has taken
         over, this one stops: both would answer the same people.
@@ -144,20 +144,21 @@ class Chats:
             self._attended -= 1
 
     async def _attend(self) -> None:
-        quiet, before, looks = 0.0, frozenset[str](), 0
+        """A command may be answered between two looks, so what it has changed is not for what is in flight to say."""
+        quiet, looks = 0.0, 0
         seen = self._events
         while self._session is not None and (quiet < QUIET_SECONDS or self._events != seen):
             if self._events != seen:  # one that came while this slept found itself attended to
                 quiet, seen = 0.0, self._events
-            now = await self._app.jobs.in_flight()
-            if now != before:
-                await self._keeper.save()
-            elif looks % LOOKS_BETWEEN == 0 and not await self._keeper.holds():
+            if looks % LOOKS_BETWEEN == 0 and not await self._keeper.holds():
                 log.warning("stopping, since another machine has taken over")
                 await self.stop()
                 return
-            quiet, before, looks = 0.0 if now else quiet + LOOK_SECONDS, now, looks + 1
+            busy = await self._app.jobs.in_flight()
+            await self._keeper.save()
+            quiet, looks = 0.0 if busy else quiet + LOOK_SECONDS, looks + 1
             await asyncio.sleep(LOOK_SECONDS)
+        await self._keeper.save()
 
     def application(self) -> Starlette:
         """The routes."""

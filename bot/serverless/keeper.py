@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import sqlite3
+import threading
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -50,8 +51,10 @@ class Keeper:
         self._volume = volume
         self._beside = beside
         self._name = secrets.token_hex(8)
-        self._saved: object = None
-        self._turn = asyncio.Lock()
+        self._seen: object = None
+        """What the database was like when it was last copied, or needn't be."""
+        self._turn = threading.Lock()
+        """Held by the thread that copies, which goes on where whoever asked for it is cancelled."""
 
     async def restore(self) -> None:
         """Begin with the copy, if there is one and nothing here yet; from now on no other machine may copy.
@@ -65,12 +68,11 @@ class Keeper:
             raise DatabaseError(say("database.unreadable", path=self._copy)) from error
 
     async def save(self) -> None:
-        """Copy the database as it is now; writers go on meanwhile."""
-        async with self._turn:
-            try:
-                await asyncio.to_thread(self._save)
-            except (OSError, sqlite3.Error) as error:
-                log.error("database not copied", reason=str(error))  # noqa: TRY400  (the next copy may work)
+        """Copy the database as it is now, unless the copy is as new; writers go on meanwhile."""
+        try:
+            await asyncio.to_thread(self._save)
+        except (OSError, sqlite3.Error) as error:
+            log.error("database not copied", reason=str(error))  # noqa: TRY400  (the next copy may work)
 
     async def holds(self) -> bool:
         """Whether no other machine has taken over."""
@@ -97,13 +99,18 @@ class Keeper:
         _place(sound, self._database)
 
     def _save(self) -> None:
+        with self._turn:
+            state = _state(self._database)
+            if state == self._seen:
+                return
+            if self._holds():
+                self._copy_out()
+            else:
+                log.warning("database not copied, since another machine has taken over")
+            self._seen = state
+
+    def _copy_out(self) -> None:
         """Made on this machine's disk, for SQLite wants locks; the one before stays until this one is whole."""
-        if not self._holds():
-            log.warning("database not copied, since another machine has taken over")
-            return
-        state = _state(self._database)
-        if state == self._saved:
-            return
         draft = self._database.with_suffix(".copy")
         draft.unlink(missing_ok=True)
         with closing(sqlite3.connect(self._database)) as source, closing(sqlite3.connect(draft)) as target:
@@ -115,7 +122,6 @@ class Keeper:
             if path.exists():
                 _place(path, self._folder / path.name)
         self._volume.commit()
-        self._saved = state
 
     def _holds(self) -> bool:
         self._see_others()

@@ -10,7 +10,7 @@ import structlog
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from bot.app import App, running
+from bot.app import running
 from bot.dispatch import Dispatcher
 from bot.errors import BotError
 from bot.serverless.keeper import Keeper
@@ -18,9 +18,7 @@ from bot.settings import Settings
 from engine.errors import EngineError
 
 LOOK_SECONDS = 0.5
-"""How often it is looked what is in flight."""
-SAVE_SECONDS = 30.0
-"""How often the database is copied all the same, if it has changed."""
+"""How often it is looked whether the database has changed."""
 AGAIN_SECONDS = 30.0
 """How long a page that can't start waits before it tries again."""
 
@@ -35,7 +33,7 @@ def page(settings: Settings, keeper: Keeper) -> ASGIApp:
     async def start() -> AsyncIterator[Dispatcher]:
         await keeper.restore()
         try:
-            async with running(settings) as app, _saving(keeper, app):
+            async with running(settings) as app, _saving(keeper):
                 yield app.dispatcher
         finally:
             await keeper.save()
@@ -44,22 +42,13 @@ def page(settings: Settings, keeper: Keeper) -> ASGIApp:
 
 
 @asynccontextmanager
-async def _saving(keeper: Keeper, app: App) -> AsyncIterator[None]:
-    """Copy the database whenever jobs have come or gone, and now and then for what else has changed."""
+async def _saving(keeper: Keeper) -> AsyncIterator[None]:
+    """Copy the database whenever it has changed."""
 
     async def save() -> None:
-        before, since = frozenset[str](), 0.0
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            since += LOOK_SECONDS
-            try:
-                now = await app.jobs.in_flight()
-            except BotError as error:
-                log.warning("what is in flight is not known", reason=error.sentence)
-                now = before
-            if now != before or since >= SAVE_SECONDS:
-                before, since = now, 0.0
-                await keeper.save()
+            await keeper.save()
 
     task = asyncio.create_task(save())
     try:

@@ -35,19 +35,21 @@ class IndexCopy:
     def __init__(self, folder: Path, index_folder: Path, volume: Volume) -> None:
         self._folder = folder
         self._holder = folder / f"{NAME}.holder"
+        self._part = folder / f"{NAME}.part"
         self._index = index_folder / NAME
         self._volume = volume
         self._name = secrets.token_hex(8)
 
     def take(self) -> None:
-        """Begin with the copy, if there is one of the last machine and no index yet; from now on no other one counts."""
+        """Begin with the copy of the machine before, if there is one and no index yet."""
         try:
             copy = self._copy_of(self._held_by())
+            self._part.write_text(self._name, "ascii")
+            _settle(self._part, self._holder)
             if copy.exists() and not self._index.exists():
                 shutil.copyfile(copy, self._index)
             for path in self._folder.glob(f"{NAME}*.copy"):
                 path.unlink()
-            _write(self._holder, self._name)
             self._volume.commit()
         except OSError as error:
             log.warning("index not taken over", cause=repr(error))
@@ -57,7 +59,8 @@ class IndexCopy:
         try:
             self._volume.reload()
             if self._held_by() == self._name:
-                _place(self._index, self._copy_of(self._name))
+                shutil.copyfile(self._index, self._part)
+                _settle(self._part, self._copy_of(self._name))
             else:
                 self._holder.unlink(missing_ok=True)
             self._volume.commit()
@@ -70,3 +73,10 @@ class IndexCopy:
 
     def _copy_of(self, name: str) -> Path:
         return self._folder / f"{NAME}.{name}.copy"
+
+
+def _settle(part: Path, target: Path) -> None:
+    """Put a finished file in its place, whole."""
+    with part.open("rb+") as file:
+        os.fsync(file.fileno())
+    part.replace(target)

@@ -3,97 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import sqlite3
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 from pydantic import SecretStr
-from starlette.testclient import TestClient
 
 from bot.serverless import chats
-from bot.serverless import page as serverless_page
-from bot.serverless.chats import Chats
-from bot.serverless.keeper import Keeper
-from bot.serverless.page import page
-from bot.settings import Settings
+from tests.bot.machine import Machine, connected, for_discord, health, machine
 from tests.contract.slack import free_port
 from tests.fakes.discord import FakeDiscord
-from tests.fakes.discord_door import PUBLIC_KEY, Door, signed
-from tests.fakes.discord_gateway import TOKEN
-from tests.fakes.discord_person import Person
+from tests.fakes.discord_door import signed
+from tests.fakes.discord_person import MANAGE_GUILD, Person
 from tests.fakes.engine_client import ScriptedEngine
 from tests.fakes.slack import SECRET, FakeSlack
 from tests.fakes.slack import signed as signed_by_slack
 from tests.fakes.slack_api import BOT_TOKEN
+
+JOBS = "SELECT id FROM jobs"
+SET = "SELECT name FROM community_settings"
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chats, "LOOK_SECONDS", 0.02)
     monkeypatch.setattr(chats, "QUIET_SECONDS", 0.5)
-
-
-class Machine:
-    """A container: its own disk, a volume that outlives it, and calls of `attend` that keep it."""
-
-    def __init__(self, folder: Path, name: str, engine: ScriptedEngine, settings: dict[str, Any]) -> None:
-        self.settings = Settings(home=folder / name, **settings)
-        self.commits = 0
-        self.copied = asyncio.Event()
-        self.kept: list[asyncio.Task[None]] = []
-        self.loop = asyncio.get_running_loop()
-        self.keeper = Keeper(self.settings.database, folder / "volume", self)
-        self.chats = Chats(self.settings, self.keeper, self.keep, client=engine)
-
-    def commit(self) -> None:
-        self.commits += 1
-        if self.commits > 1:  # the first one says who holds the database
-            self.loop.call_soon_threadsafe(self.copied.set)
-
-    def reload(self) -> None:
-        """The volume is a folder of this machine."""
-
-    async def keep(self) -> None:
-        self.kept.append(asyncio.create_task(self.chats.attend()))
-
-    async def post(self, path: str, headers: Mapping[str, str], body: bytes) -> httpx.Response:
-        transport = httpx.ASGITransport(self.chats.application())
-        async with httpx.AsyncClient(transport=transport, base_url="http://easel") as client:
-            return await client.post(path, content=body, headers=dict(headers))
-
-
-@asynccontextmanager
-async def machine(folder: Path, name: str, engine: ScriptedEngine, **settings: Any) -> AsyncIterator[Machine]:
-    found = Machine(folder, name, engine, settings)
-    await found.chats.start()
-    try:
-        yield found
-    finally:
-        await found.chats.stop()
-        await asyncio.gather(*found.kept, return_exceptions=True)
-
-
-def for_discord(discord: FakeDiscord) -> dict[str, Any]:
-    return {
-        "modal": {"serve": ("discord",)},
-        "discord_token": SecretStr(TOKEN),
-        "discord_public_key": PUBLIC_KEY,
-        "discord_api": f"http://{discord.address}/api",
-    }
-
-
-def connected(discord: FakeDiscord, machine: Machine) -> Door:
-    async def post(headers: dict[str, str], body: bytes) -> int:
-        return (await machine.post("/discord/interactions", headers, body)).status_code
-
-    door = Door(post)
-    assert machine.chats._discord is not None
-    door.ready = machine.chats._discord.ready
-    discord.gateway = door  # type: ignore[assignment]
-    return door
 
 
 async def test_a_command_keeps_the_machine_until_it_is_answered(tmp_path: Path) -> None:
@@ -122,7 +57,7 @@ async def test_the_next_machine_finishes_what_a_lost_one_had_accepted(tmp_path: 
         connected(discord, lost)
         await Person(discord).imagine("a red apple")
         await engine.begun.wait()
-        await lost.copied.wait()
+        await lost.until_found(JOBS)
         copy = (tmp_path / "volume" / "easel.db").read_bytes()
         await lost.chats.stop()
         (tmp_path / "volume" / "easel.db").write_bytes(copy)  # it had no time to make another one
@@ -130,6 +65,60 @@ async def test_the_next_machine_finishes_what_a_lost_one_had_accepted(tmp_path: 
         async with machine(tmp_path, "two", engine, **for_discord(discord)) as two:
             await asyncio.wait_for(two.chats.attend(), 20)
         assert len(discord.pictures) == 1
+
+
+async def set_nsfw(discord: FakeDiscord) -> None:
+    """As a moderator; it is answered before this returns."""
+    moderator = Person(discord, 44, MANAGE_GUILD)
+    picked = [{"name": "name", "type": 3, "value": "nsfw"}, {"name": "value", "type": 3, "value": "spoiler"}]
+    await moderator.command("settings", [{"name": "set", "type": 1, "options": picked}])
+    await discord.until(lambda: any(line.startswith("nsfw") for line in discord.log))
+
+
+async def test_a_command_that_is_answered_between_two_looks_is_copied_as_well(tmp_path: Path) -> None:
+    """Nothing of it is ever seen in flight."""
+    discord = FakeDiscord()
+    async with discord.serving(), machine(tmp_path, "one", ScriptedEngine(), **for_discord(discord)) as one:
+
+        async def later() -> None:
+            """Whoever attends comes when all is done."""
+
+        one.chats._keep = later
+        connected(discord, one)
+        await set_nsfw(discord)
+        async with asyncio.timeout(20):
+            while await one.chats._app.jobs.in_flight():
+                pass
+        await one.chats.attend()
+        assert one.found(SET) == [("nsfw",)]
+
+
+async def test_a_command_that_is_answered_beside_a_job_is_copied_before_that_ends(tmp_path: Path) -> None:
+    discord, engine = FakeDiscord(), ScriptedEngine()
+    engine.gate.clear()
+    async with discord.serving(), machine(tmp_path, "one", engine, **for_discord(discord)) as one:
+        connected(discord, one)
+        await Person(discord).imagine("a red apple")
+        await engine.begun.wait()
+        await one.until_found(JOBS)
+        await set_nsfw(discord)
+        await one.until_found(SET)
+        assert not one.kept[0].done()
+
+
+async def test_what_changes_after_the_last_look_is_copied_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chats, "LOOK_SECONDS", 1.0)
+    monkeypatch.setattr(chats, "QUIET_SECONDS", 1.0)
+    async with machine(tmp_path, "one", ScriptedEngine()) as one:
+        attending = asyncio.create_task(one.chats.attend())
+        await one.until_found("SELECT 1")
+        with closing(sqlite3.connect(one.settings.database)) as database:
+            database.execute("INSERT INTO community_settings VALUES ('x:a', 'nsfw', '\"spoiler\"', 'x:1', 0.0)")
+            database.commit()
+        await attending
+        assert one.found(SET) == [("nsfw",)]
 
 
 async def test_a_second_event_needs_no_second_keeper(tmp_path: Path) -> None:
@@ -254,7 +243,7 @@ async def test_a_machine_that_was_replaced_stops_and_copies_no_more(tmp_path: Pa
         connected(discord, old)
         await Person(discord).imagine("a red apple")
         await engine.begun.wait()
-        await old.copied.wait()
+        await old.until_found(JOBS)
         async with machine(tmp_path, "new", ScriptedEngine(), **for_discord(discord)) as new:
             await asyncio.wait_for(old.kept[0], 20)
             body = b'{"type": 1}'
@@ -264,54 +253,6 @@ async def test_a_machine_that_was_replaced_stops_and_copies_no_more(tmp_path: Pa
             assert old.commits == commits
             await asyncio.wait_for(new.chats.attend(), 20)
         assert len(discord.pictures) == 1, "by the new one alone"
-
-
-async def test_a_damaged_copy_is_not_begun_with(tmp_path: Path) -> None:
-    async with machine(tmp_path, "one", ScriptedEngine()) as one:
-        await one.keeper.save()
-        (one.settings.home / "easel.db").touch()  # as if something had changed
-    copy, before = tmp_path / "volume" / "easel.db", tmp_path / "volume" / "easel.db.before"
-    assert before.exists()
-    copy.write_bytes(copy.read_bytes()[:5000])
-    async with machine(tmp_path, "two", ScriptedEngine()) as two:
-        assert await health(two) == "ok"
-    copy.write_bytes(b"torn")
-    before.write_bytes(b"torn as well")
-    async with machine(tmp_path, "three", ScriptedEngine()) as three:
-        assert three.chats._session is None, "an empty database would be copied over what can perhaps be mended"
-    assert copy.read_bytes() == b"torn"
-
-
-async def test_nothing_is_copied_that_has_not_changed(tmp_path: Path) -> None:
-    async with machine(tmp_path, "one", ScriptedEngine()) as one:
-        await one.keeper.save()
-        commits = one.commits
-        await one.keeper.save()
-        assert one.commits == commits
-
-
-async def test_what_is_known_of_the_engine_comes_along(tmp_path: Path) -> None:
-    settings = Settings(home=tmp_path / "home")
-    memory, volume = tmp_path / "home" / "engine.json", Nowhere()
-    async with machine(tmp_path, "one", ScriptedEngine()) as one:
-        keeper = Keeper(one.settings.database, tmp_path / "kept", volume, beside=(memory,))
-        await keeper.restore()
-        memory.parent.mkdir()
-        memory.write_text("known")
-        await keeper.save()
-    memory.unlink()
-    await Keeper(settings.database, tmp_path / "kept", volume, beside=(memory,)).restore()
-    assert memory.read_text() == "known"
-
-
-class Nowhere:
-    """A volume that can't be reached."""
-
-    def commit(self) -> None:
-        raise OSError("no volume")
-
-    def reload(self) -> None:
-        raise OSError("no volume")
 
 
 async def test_a_chat_that_can_t_start_answers_so_until_it_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -342,26 +283,6 @@ async def test_a_chat_that_was_refused_once_tries_again(tmp_path: Path, monkeypa
         async with machine(tmp_path, "one", ScriptedEngine(), **for_discord(discord)) as one:
             assert one.chats._discord is not None
             await asyncio.wait_for(one.chats._discord.ready.wait(), 20)
-
-
-def test_a_page_that_can_t_start_answers_so_until_it_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serverless_page, "AGAIN_SECONDS", 0.0)
-    settings = Settings(home=tmp_path / "home")
-    (tmp_path / "volume").mkdir()
-    copy = tmp_path / "volume" / "easel.db"
-    copy.write_bytes(b"torn")
-    with TestClient(page(settings, Keeper(settings.database, tmp_path / "volume", Nowhere()))) as client:
-        assert client.get("/").status_code == 503
-        copy.unlink()
-        while client.get("/sign-in").status_code == 503:
-            pass
-        assert client.get("/sign-in").status_code == 200
-
-
-async def health(machine: Machine) -> str:
-    transport = httpx.ASGITransport(machine.chats.application())
-    async with httpx.AsyncClient(transport=transport, base_url="http://easel") as client:
-        return (await client.get("/health")).text
 
 
 async def test_health(tmp_path: Path) -> None:

@@ -308,47 +308,6 @@ async def test_a_senseless_question_is_answered_so(
             await there.ask(question, **arguments)
 
 
-async def test_an_index_that_went_with_its_container_is_made_anew(tmp_path: Path, pipeline: ScriptedPipeline) -> None:
-    async with deployed(tmp_path, pipeline) as there:
-        await there.picture(order(request()))
-        assert there.volume.commits > 0
-        there.engine, first = there.another(tmp_path / "elsewhere"), there.engine
-        await there.engine.open()
-        assert (await there.ask("cache_stats", scope=None)).entries == 2
-        assert (await there.picture(order(request()))).cached is Cached.FINISHED
-        fresh = await there.picture(order(request(seed=8), free=True))
-        assert fresh.cached is Cached.NONE, "whoever was given the first picture gets another"
-        await first.close()
-
-
-async def test_an_index_is_handed_to_the_next_container_and_made_anew_if_that_failed(
-    tmp_path: Path, pipeline: ScriptedPipeline
-) -> None:
-    copy = tmp_path / "cache" / "index.sqlite3.copy"
-    async with deployed(tmp_path, pipeline) as there:
-        await there.picture(order(request()))
-        await there.ask("cache_stats", scope=None)
-        await there.engine.close()
-        assert copy.exists()
-        side_car = next((tmp_path / "cache").glob("*/*/*.json"))
-        side_car.rename(side_car.with_suffix(".hidden"))  # so that it shows where the index comes from
-
-        there.engine = there.another(tmp_path / "second")
-        await there.engine.open()
-        assert (await there.ask("cache_stats", scope=None)).entries == 2, "as it was left"
-        assert not copy.exists(), "so that nobody begins with it once more if this container is lost"
-
-        lost, there.engine = there.engine, there.another(tmp_path / "third")
-        await there.engine.open()
-        assert (await there.ask("cache_stats", scope=None)).entries == 1, "from the files"
-        await there.engine.close()
-        copy.write_bytes(b"torn")
-        there.engine = there.another(tmp_path / "fourth")
-        await there.engine.open()
-        assert (await there.ask("cache_stats", scope=None)).entries == 1, "from the files"
-        await lost.close()
-
-
 async def test_the_certificate_outlives_its_container(tmp_path: Path, pipeline: ScriptedPipeline) -> None:
     async with deployed(tmp_path, pipeline) as there:
         await there.picture(order(request()))
