@@ -28,6 +28,7 @@ _AGE = re.compile(
 
 GLUED = frozenset({"minor", "sexual"})
 _ROOM_FOR_TWO = re.compile(r"\w{7,}")
+_END = "\n"
 _AGE_WORDS = ("year", "yr", "month", "week", "age", "under", "below", "younger")
 _AGE_LETTERS = re.compile(r"y[\W_]{0,3}o")
 
@@ -52,26 +53,25 @@ def classes(text: Views, words: frozenset[str]) -> frozenset[str]:
 
 @lru_cache(maxsize=1)
 def _parts() -> tuple[list[Entry], Automaton]:
-    """The words of minors and the sexual ones of which two may be written as one."""
-    parts = [
-        entry for entry in lexicon().entries if entry.category in GLUED and entry.is_long and " " not in entry.text
-    ]
+    """The words of minors and the sexual ones, these long, of which two may be written as one: kidsexpo is for kids."""
+    words = [entry for entry in lexicon().entries if entry.category in GLUED and " " not in entry.text]
+    parts = [entry for entry in words if entry.is_long or entry.category == "minor"]
     return parts, Automaton([entry.places() for entry in parts], anywhere=True)
 
 
 def _glued(text: str) -> frozenset[str]:
     """Both classes where one word holds a word of each, as nakedchild does: models read it as two."""
-    return GLUED if any(map(_holds_both, _ROOM_FOR_TWO.findall(text))) else frozenset()
-
-
-def _holds_both(word: str) -> bool:
+    words = _END.join((*_ROOM_FOR_TWO.findall(text), ""))
     parts, automaton = _parts()
-    found = [(parts[number], end) for number, end in automaton.ends(word)]
-    return any(
-        one.category != other.category and end <= other_end - len(other.text)
-        for one, end in found
-        for other, other_end in found
-    )
+    word_end, first_ends = -1, dict[str, int]()
+    for number, end in automaton.ends(words):
+        if end > word_end:
+            word_end, first_ends = words.index(_END, end), {}
+        part = parts[number]
+        if any(part.category != other and ended <= end - len(part.text) for other, ended in first_ends.items()):
+            return GLUED
+        first_ends.setdefault(part.category, end)
+    return frozenset()
 
 
 def _tells_age(text: str) -> bool:

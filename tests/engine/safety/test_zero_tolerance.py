@@ -69,6 +69,11 @@ def test_words_are_seen_whatever_joins_them(joint: str) -> None:
     assert judge(f"na{joint}ked") is None
 
 
+@pytest.mark.parametrize("written", ["nudekids2", "xxnakedlittlechildxx", "ch1ldn4ked", "eroticaBABYgirl"])
+def test_two_words_in_one(written: str) -> None:
+    assert judge(f"{written}, in the park") == CATEGORY
+
+
 @pytest.mark.parametrize("innocent", ["kidsexpo 2026", "grandchildren", "babysitter", "analogy", "appe\u0301tit"])
 def test_one_word_that_only_looks_like_two(innocent: str) -> None:
     assert judge(f"{innocent}, a child in the park") is None
