@@ -121,12 +121,17 @@ class Entry:
 
 
 def _phrase_pattern(phrases: Iterable[str]) -> re.Pattern[str] | None:
-    """Plainly written words and phrases, each with an s or without."""
+    """Plainly written words and phrases, each with an s or without; anywhere, where no spaces set words apart."""
     by_first: dict[str, list[str]] = {}
+    unspaced: list[str] = []
     for phrase in sorted(phrases):
-        by_first.setdefault(_with_gaps(phrase[0]), []).append(_with_gaps(phrase[1:]))
+        if _UNSPACED.search(phrase):
+            unspaced.append(re.escape(phrase))
+        else:
+            by_first.setdefault(_with_gaps(phrase[0]), []).append(_with_gaps(phrase[1:]))
     firsts = "|".join(f"{first}(?:{'|'.join(rests)})" for first, rests in by_first.items())
-    return re.compile(rf"(?<!\w)(?:{firsts})s?(?!\w)") if firsts else None
+    patterns = ([rf"(?<!\w)(?:{firsts})s?(?!\w)"] if firsts else []) + unspaced
+    return re.compile("|".join(patterns)) if patterns else None
 
 
 def _with_gaps(text: str) -> str:
@@ -151,7 +156,7 @@ class Lexicon:
         """A text without the phrases that are read over."""
         if self._innocent is None:
             return text
-        return Views(self._innocent.sub(_GAP, text.plain), self._innocent.sub(_GAP, text.spaced))
+        return Views(self._innocent.sub(_GAP, text.plain), self._innocent.sub(_GAP, text.parted))
 
     def find(self, text: str) -> frozenset[str]:
         """Categories of the words in a text as it was typed."""

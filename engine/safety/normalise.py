@@ -180,8 +180,9 @@ _NEXT_UNIT = rf"[^\w{_SYMBOLS}]{{1,3}}[\w{_SYMBOLS}](?!\w)"
 _SPELLED = re.compile(rf"(?<!\w)[\w{_SYMBOLS}]{_NEXT_UNIT}(?:{_NEXT_UNIT})+")
 _SPELLED_APART = re.compile(r"(?<!\w)\w(?:\W{1,3}\w(?!\w)){2,}")
 _SYMBOL = re.compile(f"[{re.escape(_SYMBOLS)}]")
-_DIGITS = re.compile(r"\d+")
-_BESIDE_DIGIT = re.compile(r"\d(?:(?<=[^\W\d_].)|(?=[^\W\d_]))")
+_COUNTED = r"(?:[^\W\d_]{1,2}|girls?|boys?)(?!\w)"
+_PARTING = re.compile(rf"\d(?<=[^\W\d_].)\d*|\d(?<!\w.)\d*(?=[^\W\d_])(?!{_COUNTED})")
+"""Digits beside letters, but for those of 350g, 85mm, 3d and 1girl."""
 _UNSEEN_BETWEEN = re.compile(rf"{_UNSEEN}(?<=[^\W_].){_UNSEEN}*(?=[^\W_])")
 _ACCENTED = re.compile(r"[^\W\d_][\u0300-\u036f](?![\u0300-\u036f])")
 _END = "\n"
@@ -225,8 +226,9 @@ class Views:
 
     plain: str
     """Folded, without prompt weights, runs cut to three, words where the writer put them."""
-    spaced: str = ""
-    """The same with gaps for what can't be seen between two letters; empty where there is none."""
+    parted: str = ""
+    """What models read where unseen characters or digits part letters, as naked1child is naked child to them; of a text
+    without unseen characters only the words with such digits and their neighbours. Empty where it would be `plain`."""
 
     @cached_property
     def joined(self) -> str:
@@ -241,21 +243,6 @@ class Views:
             return ""
         before, after = self.plain.split(" "), self.joined.split(" ")
         return _stretches(before, after) if len(before) == len(after) else self.joined
-
-    @cached_property
-    def parted(self) -> str:
-        """What models read where unseen characters or digits part letters: naked1child is naked child to them.
-
-        Nothing where that is `plain`; of a text without unseen characters the words with digits and their neighbours.
-        """
-        text = self.spaced or self.plain
-        if not _BESIDE_DIGIT.search(text):
-            return self.spaced
-        before = text.split(" ")
-        after = [
-            word if word.isalpha() or not _BESIDE_DIGIT.search(word) else _DIGITS.sub(" ", word) for word in before
-        ]
-        return " ".join(after) if self.spaced else _stretches(before, after)
 
     @cached_property
     def letters(self) -> tuple[str, ...]:
@@ -288,10 +275,14 @@ def views(text: str) -> Views:
     folded = text.translate(_FOLDED)
     plain = _laid_out(_without_unseen(folded, ""))
     if not _UNSEEN_BETWEEN.search(folded):
-        return Views(plain)
+        before = plain.split(" ")
+        return Views(
+            plain, _stretches(before, [_PARTING.sub(" ", word) for word in before]) if _PARTING.search(plain) else ""
+        )
     # An accent that is a mark of its own parts nothing: models read it composed.
     composed = _ACCENTED.sub(lambda letter: unicodedata.normalize("NFC", letter[0]), text)
-    return Views(plain, _laid_out(_without_unseen(composed.translate(_FOLDED), " ")))
+    spaced = _laid_out(_without_unseen(composed.translate(_FOLDED), " "))
+    return Views(plain, _PARTING.sub(" ", spaced))
 
 
 _PLAIN_LEET = str.maketrans({"4": "a", "@": "a", "8": "b", "3": "e", "1": "i", "!": "i", "0": "o", "5": "s", "$": "s"})

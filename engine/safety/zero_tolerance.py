@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from engine.safety.automaton import Automaton
 from engine.safety.keywords import innocent_phrases
-from engine.safety.lexicon import Entry, Lexicon, sections
+from engine.safety.lexicon import Entry, Lexicon, canonical, sections
 from engine.safety.normalise import Views
 
 DATA = "zero_tolerance.txt"
@@ -29,6 +29,7 @@ _AGE = re.compile(
 GLUED = frozenset({"minor", "sexual"})
 _ROOM_FOR_TWO = re.compile(r"\w{7,}")
 _END = "\n"
+_AGE_IN_WORD = re.compile(r"(?<!\d)(?:1[0-7]|0?[1-9])(?:years?|yrs?)old")
 _AGE_WORDS = ("year", "yr", "month", "week", "age", "under", "below", "younger")
 _AGE_LETTERS = re.compile(r"y[\W_]{0,3}o")
 
@@ -41,6 +42,7 @@ def lexicon() -> Lexicon:
         OSError: the list can't be read.
     """
     lists = sections(DATA)
+    del lists["glued"]
     innocent = (*innocent_phrases(), *lists.pop("innocent"))
     return Lexicon(lists, innocent)
 
@@ -53,9 +55,9 @@ def classes(text: Views, words: frozenset[str]) -> frozenset[str]:
 
 @lru_cache(maxsize=1)
 def _parts() -> tuple[list[Entry], Automaton]:
-    """The words of minors and the sexual ones, these long, of which two may be written as one: kidsexpo is for kids."""
-    words = [entry for entry in lexicon().entries if entry.category in GLUED and " " not in entry.text]
-    parts = [entry for entry in words if entry.is_long or entry.category == "minor"]
+    """Words of minors, phrases without their spaces, and sexual ones, of which two may be written as one."""
+    minors = [Entry(entry.text.replace(" ", ""), "minor") for entry in lexicon().entries if entry.category == "minor"]
+    parts = [*minors, *(Entry(canonical(word), "sexual") for word in sections(DATA)["glued"])]
     return parts, Automaton([entry.places() for entry in parts], anywhere=True)
 
 
@@ -77,7 +79,7 @@ def _glued(text: str) -> frozenset[str]:
 def _tells_age(text: str) -> bool:
     """Whether a text gives an age under 18; most hold nothing that could, which is quickly seen."""
     hinted = any(word in text for word in _AGE_WORDS) or _AGE_LETTERS.search(text)
-    return bool(hinted and _AGE.search(text))
+    return bool(hinted and (_AGE.search(text) or _AGE_IN_WORD.search(text)))
 
 
 def judge(wanted: frozenset[str], unwanted: frozenset[str]) -> str | None:

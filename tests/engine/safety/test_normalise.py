@@ -71,12 +71,12 @@ def test_views_of_spelled_and_split_words() -> None:
 
 
 def test_what_nobody_sees_and_digits_part_letters() -> None:
-    text = views("a na\u200bked 7\u200b, red2fox, 85mm, appe\u0301tit")
-    assert text.plain == "a naked 7, red2fox, 85mm, appetit"
-    assert text.spaced == "a na ked 7 , red2fox, 85mm, appetit"
-    assert text.parted == "a na ked 7 , red fox,  mm, appetit"
+    text = views("a na\u200bked 7\u200b, red2fox, 85mm, appe\u0301tit, 1girl, 350g, cat7")
+    assert text.plain == "a naked 7, red2fox, 85mm, appetit, 1girl, 350g, cat7"
+    assert text.parted == "a na ked 7 , red fox, 85mm, appetit, 1girl, 350g, cat "
     assert views("one two three four red2fox five six seven eight").parted == "two three four red fox five six seven"
-    assert views("a plain text, 1984").parted == ""
+    assert views("a plain text, 1984, 4k, 3d, 2girls").parted == ""
+    assert views("80lions and 4cats").parted == " lions and  cats"
 
 
 def test_marks_in_any_order_take_no_quadratic_time() -> None:

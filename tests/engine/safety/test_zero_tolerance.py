@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -69,14 +70,22 @@ def test_words_are_seen_whatever_joins_them(joint: str) -> None:
     assert judge(f"na{joint}ked") is None
 
 
-@pytest.mark.parametrize("written", ["nudekids2", "xxnakedlittlechildxx", "ch1ldn4ked", "eroticaBABYgirl"])
+@pytest.mark.parametrize(
+    "written",
+    ["nudekids2", "xxnakedlittlechildxx", "ch1ldn4ked", "eroticaBABYgirl", "nakedschoolgirl", "teensex", "kidsex",
+     "naked12yearold", "topless15yearsold"],
+)  # fmt: skip
 def test_two_words_in_one(written: str) -> None:
     assert judge(f"{written}, in the park") == CATEGORY
 
 
-@pytest.mark.parametrize("innocent", ["kidsexpo 2026", "grandchildren", "babysitter", "analogy", "appe\u0301tit"])
-def test_one_word_that_only_looks_like_two(innocent: str) -> None:
-    assert judge(f"{innocent}, a child in the park") is None
+INNOCENT = (Path(__file__).parents[2] / "data" / "safety" / "with_minors.txt").read_text(encoding="utf-8").splitlines()
+
+
+@pytest.mark.parametrize("prompt", [line for line in INNOCENT if line and not line.startswith("#")])
+def test_nothing_innocent_is_refused_for_good(prompt: str) -> None:
+    """No moderator can lift such a refusal."""
+    assert judge(prompt) is None
 
 
 @pytest.mark.parametrize("covering", LISTS["covering"])
