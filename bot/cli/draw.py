@@ -18,6 +18,7 @@ from bot.cli.session import installation, invocation, put, run
 from bot.cli.view import View, tell, view
 from bot.errors import BadInputError, BotError, DeliveryError
 from bot.grammar.changes import SEPARATOR, UPSCALE, VARIATIONS
+from bot.grammar.options import lines
 from bot.messages import quote, say
 
 if TYPE_CHECKING:
@@ -74,9 +75,9 @@ def batch(
     text = _read(prompts)
     folder = files.checked_folder(output)
     shared: Values = {"prompts": text, **given(options)}
-    lines = sum(bool(line.strip()) for line in text.splitlines())
+    asked = len(lines(text))
     call = invocation("batch", shared)
-    outcome = run(_draw(call, lambda picture: files.free_name(folder, picture.file_name), pictures=max(lines, 1)))
+    outcome = run(_draw(call, lambda picture: files.free_name(folder, picture.file_name), pictures=max(asked, 1)))
     if as_json:
         put(outcome.several())
     else:

@@ -9,7 +9,7 @@ import typer
 
 from bot.chat import Failure, Refusal, Reply
 from bot.cli.options import Json, Values
-from bot.cli.outcome import Exit
+from bot.cli.outcome import Exit, Outcome
 from bot.cli.session import installation, invocation, put, run
 from bot.errors import BadInputError
 from bot.messages import quote, say
@@ -99,10 +99,17 @@ async def _ask(action: str, target: str = "", *, as_json: bool) -> int:
         async for update in running.dispatcher.handle(invocation("cache", options)):
             if isinstance(update, Reply):
                 put(update.data) if as_json else typer.echo(update.text)
-            elif isinstance(update, Refusal):
-                code = Exit.REFUSED
-                typer.echo(update.text, err=True)
-            elif isinstance(update, Failure):
-                code = Exit.INPUT if update.input else Exit.FAILED
-                typer.echo(update.text, err=True)
+                code = Exit.UNWELL if update.data.get("damaged") else Exit.DELIVERED
+            elif isinstance(update, Refusal | Failure):
+                code = _unanswered(update, as_json=as_json)
     return code
+
+
+def _unanswered(update: Refusal | Failure, *, as_json: bool) -> Exit:
+    """Say why there is no answer on standard error, and to machines that asked for it as the usual object."""
+    outcome = Outcome(1)
+    outcome.take(update)
+    typer.echo(update.text, err=True)
+    if as_json:
+        put(outcome.single())
+    return outcome.code

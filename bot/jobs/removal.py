@@ -16,6 +16,8 @@ from engine.errors import EngineError
 from engine.types import Value
 
 DAY = 86_400.0
+DELETE = "delete"
+"""What the audit log calls it when a moderator deletes pictures."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -45,40 +47,46 @@ class Remover:
         """Delete pictures of a job, and the cached files that nobody else needs.
 
         Files stay where another person was given the same picture; when a moderator deletes somebody's picture, where
-        another community was. Done again, it completes what was broken off: files are tried once more, and the messages
-        are told once more.
+        another community was. Done again, whoever does it, it completes what was broken off: files are tried once more,
+        and the messages are told once more.
         """
         drawn = [index for index in indices if row.pictures[index].state is PictureState.RENDERED]
-        gone = [index for index in drawn if row.pictures[index].stands] or drawn
-        entry = self._entry(row, gone, actor)
+        stood = [index for index in drawn if row.pictures[index].stands]
+        entry = self._entry(row, stood, actor)
         after = await self._store.removal.delete_pictures(row.id, drawn, now=self._clock.now(), entry=entry)
-        unneeded = await self._unneeded(row, drawn, moderated=entry is not None)
-        files, left = await self._delete_files(row.id, unneeded)
-        return Deleted(pictures=tuple(gone), files=files, left=left, messages=_messages(after or row, drawn))
+        files, left = await self._delete_files(row.id, await self._unneeded(row, drawn))
+        return Deleted(pictures=tuple(stood or drawn), files=files, left=left, messages=_messages(after or row, drawn))
 
-    def _entry(self, row: JobRow, gone: Sequence[int], actor: Requester) -> AuditEntry | None:
+    def _entry(self, row: JobRow, stood: Sequence[int], actor: Requester) -> AuditEntry | None:
         """What the audit log says of pictures that somebody else deletes."""
-        if not gone or actor.key == row.requester.key:
+        if not stood or actor.key == row.requester.key:
             return None
         return AuditEntry(
             created=self._clock.now(),
             actor=actor.key,
-            action="delete",
+            action=DELETE,
             target=row.requester.key,
             scope=row.place.scope,
-            detail=f"{row.id}: {', '.join(str(index + 1) for index in gone)}",
+            detail=_detail(row.id, stood),
         )
 
-    async def _unneeded(self, row: JobRow, gone: Sequence[int], *, moderated: bool) -> tuple[str, ...]:
-        """Keys of these pictures' files, but for what others were given."""
-        owner, scope = (None, row.place.scope) if moderated else (row.requester.key, None)
+    async def _unneeded(self, row: JobRow, gone: Sequence[int]) -> tuple[str, ...]:
+        """Keys of these pictures' files, but for what others were given, as whoever deleted each may take it."""
+        moderated = await self._moderated(row)
         keys: list[str] = []
-        for picture in (row.pictures[index] for index in gone):
+        for index in gone:
+            picture = row.pictures[index]
             if picture.generation_key is None or picture.key is None:
                 continue
+            owner, scope = (None, row.place.scope) if index in moderated else (row.requester.key, None)
             if not await self._store.removal.needed(picture.generation_key, other_than=owner, outside=scope):
                 keys += (picture.generation_key, picture.key)
         return tuple(dict.fromkeys(keys))
+
+    async def _moderated(self, row: JobRow) -> frozenset[int]:
+        """Which of a job's pictures moderators deleted, from 0, as the audit log has it."""
+        details = await self._store.removal.details(row.place.scope, DELETE, begin=_detail(row.id, ()))
+        return frozenset(index for detail in details for index in _indices(detail))
 
     async def _delete_files(self, job: str, keys: Sequence[str]) -> tuple[int, tuple[str, ...]]:
         """How many files went, and the keys of those that did not since the cache can't be reached."""
@@ -112,6 +120,16 @@ class Remover:
         if pruned:
             log.info("old jobs deleted", jobs=pruned)
         return pruned
+
+
+def _detail(job: str, indices: Sequence[int]) -> str:
+    """Pictures of a job, from 0, as the audit log names them."""
+    return f"{job}: {', '.join(str(index + 1) for index in indices)}"
+
+
+def _indices(detail: str) -> list[int]:
+    """The pictures that the audit log names so."""
+    return [int(number) - 1 for number in detail.partition(": ")[2].split(", ")]
 
 
 def _messages(row: JobRow, gone: Sequence[int]) -> tuple[Sent, ...]:

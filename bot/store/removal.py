@@ -52,6 +52,15 @@ class RemovalTable:
         async with self._database.snapshot() as transaction:
             return bool(await transaction.run(f"{_KEYS} AND {condition} LIMIT 1", generation_key, value))
 
+    async def details(self, scope: str, action: str, *, begin: str) -> tuple[str, ...]:
+        """The details of such actions in the audit log of a community that begin so."""
+        async with self._database.snapshot() as transaction:
+            rows = await transaction.run(
+                "SELECT detail FROM audit WHERE scope = ? AND action = ? AND substr(detail, 1, ?) = ?",
+                *(scope, action, len(begin), begin),
+            )
+            return tuple(row["detail"] for row in rows)
+
     async def extent(self, person: str) -> Forgotten:
         """What would go if the person were forgotten."""
         async with self._database.snapshot() as transaction:

@@ -190,11 +190,15 @@ async def made_from(db: Connection, generation_key: str) -> list[str]:
 
 
 async def some(db: Connection, scope: str | None, owner: str | None = None, limit: int = 500) -> list[str]:
-    """Some keys of a scope; of a person, with everything made from their pictures."""
+    """Some keys of a scope; of a person, with everything made from their pictures.
+
+    Finished files come first: which of them were made from a person's pictures is only known as long as those are.
+    """
     condition, arguments = _within(scope)
     if owner is not None:
         condition += (
             " AND (owner = ? OR generation_key IN (SELECT key FROM entries WHERE owner = ? AND tier = 'unmarked'))"
+            " ORDER BY tier = 'unmarked'"
         )
         arguments += (owner, owner)
     sql = f"SELECT key FROM entries WHERE {condition} LIMIT ?"  # noqa: S608

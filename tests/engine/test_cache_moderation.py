@@ -134,6 +134,18 @@ async def test_purging_a_person_takes_everything_made_from_their_pictures(cache:
     assert await cache.reusable(key_of("family"), SCOPE, ANN) is not None
 
 
+async def test_however_many_pictures_a_person_has_what_was_made_from_them_goes(cache: Cache) -> None:
+    many = [f"g{number}" for number in range(501)]
+    rows = [
+        SideCar(key=key_of(name), tier="unmarked", sha256=key_of(name), bytes=0, created=1.0, facts=facts_of(name))
+        for name in many
+    ]
+    await cache._database.run(lambda db: index.insert(db, rows))
+    await cache.put(key_of("for bob"), "finished", b"x", facts=facts_of("g0", owner=BOB))
+    assert await cache.purge(SCOPE, ANN) == len(many) + 1
+    assert await cache.list(None) == ()
+
+
 async def test_a_finished_file_is_known_by_its_checksum(cache: Cache) -> None:
     await put_both(cache)
     assert await cache.holds(hashlib.sha256(b"f" * 10).hexdigest())

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from bot.adapters.slack import buttons
 from bot.adapters.slack.address import Address
-from bot.adapters.slack.text import plain
+from bot.adapters.slack.text import addressed, plain
 from bot.chat import Attachment, Invocation, Requester
 from bot.errors import BadInputError
 from bot.messages import say
@@ -29,8 +30,14 @@ SLASH_COMMANDS: dict[str, str] = {
     "/imagine-help": "help",
 }
 """Slash commands, and the command that each gives."""
-NAMING = frozenset({"cache", "moderation", "settings"})
-"""Commands that take people, channels or groups, which reach them as ids; any other text stays what it looks like."""
+_ARGUMENT = r"(?:<[^<>]*>|\S)+"
+NAMING: dict[str, re.Pattern[str]] = {
+    "cache": re.compile(rf"\s*purge-user\s+({_ARGUMENT})", re.IGNORECASE),
+    "moderation": re.compile(rf"\s*(?:(?:un)?ban(?:-everywhere)?|grant|revoke)\s+({_ARGUMENT})", re.IGNORECASE),
+    "settings": re.compile(r"\s*set\s+(?:channels|log[_-]channel)\s+(.*)", re.IGNORECASE | re.DOTALL),
+}
+"""Commands that take people or channels, and where in the text after them: what is named there reaches them as ids, and
+any other text as what it looks like."""
 PICTURE_SHORTCUT, REMIX_SHORTCUT = "easel_picture", "easel_remix"
 """Shortcuts on a message: its text is drawn; its picture is changed."""
 ROLES = "roles"
@@ -111,7 +118,7 @@ class Asked:
 def slash_command(body: Payload, team: str) -> Asked:
     """A slash command; Slack gives them outside of threads only. Without any words, some open a form."""
     command = SLASH_COMMANDS[body["command"]]
-    text = plain(body.get("text") or "", ids=command in NAMING)
+    text = _read(command, body.get("text") or "")
     opens = not text.strip() and command in ("imagine", "batch")
     return Asked(
         event=body["trigger_id"],
@@ -174,7 +181,19 @@ def _said(text: str, bot: str) -> tuple[str, str]:
     if not seen.startswith("/"):
         return "imagine", seen
     command, rest = _named(seen)
-    return (command, _named(plain(text, bot, ids=True))[1]) if command.casefold() in NAMING else (command, rest)
+    if command.casefold() not in NAMING:
+        return command, rest
+    return command, _read(command.casefold(), _named(addressed(text, bot))[1])
+
+
+def _read(command: str, text: str) -> str:
+    """What comes after a command as the person sees it, with ids where the command takes people or channels."""
+    pattern = NAMING.get(command)
+    match = pattern.match(text) if pattern else None
+    if match is None:
+        return plain(text)
+    start, end = match.span(1)
+    return plain(text[:start]) + plain(text[start:end], ids=True) + plain(text[end:])
 
 
 def _named(text: str) -> tuple[str, str]:

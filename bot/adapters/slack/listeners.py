@@ -12,12 +12,12 @@ from slack_bolt.app.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_bolt.context.async_context import AsyncBoltContext
-from slack_sdk.oauth.installation_store.async_installation_store import AsyncInstallationStore
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.adapters.slack import buttons, forms, incoming
 from bot.adapters.slack.desk import Desk
 from bot.adapters.slack.incoming import Asked, Payload
+from bot.adapters.slack.oauth import Installations
 from bot.adapters.slack.workspaces import Workspace, Workspaces
 
 bolt_log = logging.getLogger("bot.adapters.slack.bolt")
@@ -28,7 +28,7 @@ def bolt(
     client: AsyncWebClient,
     workspaces: Workspaces,
     desk: Desk,
-    installations: AsyncInstallationStore | None = None,
+    installations: Installations | None = None,
     *,
     batch_limit: int,
 ) -> AsyncApp:
@@ -39,7 +39,6 @@ def bolt(
         logger=bolt_log,
         client=client,
         authorize=_authorizer(workspaces),
-        installation_store=installations,
         # Listeners hand on and return at once; otherwise Bolt looks for the acknowledgement every 10 ms.
         process_before_response=True,
         # Signatures are checked before Bolt sees a request; see gate.py.
@@ -47,7 +46,7 @@ def bolt(
     )
     Listeners(desk, batch_limit).on(app)
     if installations is not None:
-        app.enable_token_revocation_listeners()
+        Revocations(installations).on(app)
     return app
 
 
@@ -77,6 +76,26 @@ def _workspace(context: AsyncBoltContext) -> Workspace | None:
 
 def _team(context: AsyncBoltContext) -> str:
     return context.team_id or ""
+
+
+class Revocations:
+    """What Slack takes back. Bolt's own listeners don't ask when that was, and so would end a later installation."""
+
+    def __init__(self, installations: Installations) -> None:
+        self._installations = installations
+
+    def on(self, app: AsyncApp) -> None:
+        """Register with Bolt."""
+        app.event("app_uninstalled")(self._uninstalled)
+        app.event("tokens_revoked")(self._revoked)
+
+    async def _uninstalled(self, body: Payload, context: AsyncBoltContext) -> None:
+        await self._installations.ended(_team(context), body["event_time"])
+
+    async def _revoked(self, body: Payload, context: AsyncBoltContext) -> None:
+        """Nothing is kept of people's own tokens, so the bot stays when one of those goes."""
+        if body["event"].get("tokens", {}).get("bot"):
+            await self._installations.ended(_team(context), body["event_time"])
 
 
 class Listeners:

@@ -88,16 +88,13 @@ class Installations(AsyncInstallationStore):
             installed_at=row.installed,
         )
 
-    async def async_delete_bot(self, *, enterprise_id: str | None, team_id: str | None) -> None:  # noqa: ARG002
-        """Forget a workspace and its token."""
-        if team_id:
-            await self._table.uninstall(team_id)
-            self._changed(team_id)
+    async def ended(self, team: str, at: float) -> None:
+        """Forget a workspace and its token, taken back at that moment, in seconds since 1970.
 
-    async def async_delete_installation(
-        self, *, enterprise_id: str | None, team_id: str | None, user_id: str | None = None
-    ) -> None:
-        """Nothing is kept of the people who installed the app, so the bot stays when one of them goes."""
+        Slack may tell of it late, and meanwhile the app may have been installed again.
+        """
+        await self._table.uninstall(team, at=at)
+        self._changed(team)
 
 
 class States(AsyncOAuthStateStore):

@@ -25,9 +25,13 @@ def plain(text: str, bot: str = "", *, ids: bool = False) -> str:
 
     With `ids`, people, channels and groups are their ids instead, by which commands know them.
     """
+    return html.unescape(CONTROL.sub(_identified if ids else _seen, addressed(text, bot)))
+
+
+def addressed(text: str, bot: str) -> str:
+    """What follows a mention of `bot` at the start of a text, as Slack sends it."""
     start = re.match(rf"\s*<@{re.escape(bot)}(?:\|[^<>]*)?>[\s:,]*", text) if bot else None
-    rest = text[start.end() :] if start else text
-    return html.unescape(CONTROL.sub(_identified if ids else _seen, rest))
+    return text[start.end() :] if start else text
 
 
 def _seen(match: re.Match[str]) -> str:

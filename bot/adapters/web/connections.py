@@ -14,13 +14,16 @@ CONNECTIONS = 512
 """At once; a browser has up to six, one of them for the events of each page where something goes on. A process has at
 least 1,024 files on most systems."""
 HEAD_SECONDS = 15.0
-"""Until a connection has asked for something, and from one answer to the next question."""
+"""Until a connection has asked for something, from one answer to the next question, and between two looks at whether
+any more of an answer has been taken."""
 
 
 class Connection(H11Protocol):
     """Gives itself up where there are too many others, and where nobody asks for anything."""
 
     _patience: asyncio.TimerHandle | None = None
+    _unsent = 0
+    """Bytes of answers that the browser had not taken when the wait began."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Begin to wait for a request."""
@@ -44,8 +47,14 @@ class Connection(H11Protocol):
     def _wait(self) -> None:
         if self._patience is not None:
             self._patience.cancel()
+        self._unsent = self.transport.get_write_buffer_size()
         self._patience = self.loop.call_later(HEAD_SECONDS, self._give_up)
 
     def _give_up(self) -> None:
-        if self.cycle is None or self.cycle.response_complete:
+        """Hang up, unless an answer is being made or is on its way: what is still to be sent would be lost."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            return
+        if 0 < self.transport.get_write_buffer_size() < self._unsent:
+            self._wait()
+        else:
             self.transport.abort()

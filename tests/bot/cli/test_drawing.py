@@ -58,6 +58,28 @@ def test_a_batch_with_a_refusal_in_it(capsys: pytest.CaptureFixture[str]) -> Non
     assert [str(path) for path in Path("out/here").iterdir()] == [first["file"]]
 
 
+def test_a_batch_has_as_many_prompts_as_the_chats_would_read(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("prompts.txt").write_text("a cat\u2028on a mat\r\na dog\ra cow\n", "utf-8")
+    found = drawn(capsys, "batch", "prompts.txt", "-o", "out", *QUICK)
+    assert [picture["status"] for picture in found["pictures"]] == ["delivered"] * 3
+
+
+def test_damaged_files_are_told_by_the_exit_code(capsys: pytest.CaptureFixture[str], home: Path) -> None:
+    key = drawn(capsys, "imagine", "a red apple", *QUICK)["key"]
+    (file,) = home.rglob(f"{key}.png")
+    file.write_bytes(b"nonsense")
+    assert drawn(capsys, "cache", "verify", code=1)["damaged"] == [key]
+    assert run(["cache", "verify"]) == 0
+
+
+def test_machines_get_an_object_where_the_cache_gives_no_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["cache", "show", "0" * 12, "--json"]) == 2
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)
+    assert (found["status"], found["reason"]) == ("failed", captured.err.strip())
+    assert "0" * 12 in found["reason"]
+
+
 def test_people_read_where_the_picture_is_and_how_it_was_made(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["imagine", "a red apple", "--seed", "7", *QUICK]) == 0
     captured = capsys.readouterr()

@@ -62,7 +62,23 @@ def test_what_is_named_reads_as_its_id(typed: str, named: str) -> None:
         ("/moderation ban <@U7|ada> rude", "moderation", "ban U7 rude"),
         ("/imagine-moderation ban <@U7>", "moderation", "ban U7"),
         ("/Moderation  unban   <@U7> ", "Moderation", "unban   U7"),
-        ("/settings set channels <#C7|art>", "settings", "set channels C7"),
+        ("/moderation ban-everywhere <@U7|ada lovelace> for <#C7|art>", "moderation", "ban-everywhere U7 for #art"),
+        (
+            "/moderation ban <@U7|ada> 7d spam in <#C7|art> &amp; <@U8|bob>",
+            "moderation",
+            "ban U7 7d spam in #art & @bob",
+        ),
+        ("/moderation REVOKE <@U7|ada> <@U8|bob>", "moderation", "REVOKE U7 @bob"),
+        ("/moderation audit <@U7|ada>", "moderation", "audit @ada"),
+        ("/cache purge-user <@U7|ada> <@U8|bob>", "cache", "purge-user U7 @bob"),
+        ("/cache list <@U7|ada> in <#C7|art>", "cache", "list @ada in #art"),
+        ("/settings set channels <#C7|art>, <#C8>", "settings", "set channels C7, C8"),
+        ("/settings set Log-Channel <#C7|art>", "settings", "set Log-Channel C7"),
+        (
+            "/settings set watermark_text art by <@U7|ada>, <#C7|art>",
+            "settings",
+            "set watermark_text art by @ada, #art",
+        ),
         ("/report abc <@U7|ada> is rude", "report", "abc @ada is rude"),
         ("/cache", "cache", ""),
     ],
@@ -71,6 +87,21 @@ def test_commands_that_take_people_or_channels_get_ids(text: str, command: str, 
     asked = incoming.message(event(text=f"<@{BOT}> {text}"), TEAM, BOT)
     assert asked is not None
     assert (asked.command, asked.text) == (command, rest)
+
+
+@pytest.mark.parametrize(
+    ("command", "text", "read"),
+    [
+        ("/imagine-moderation", "ban <@U7|ada> spam in <#C7|art>", "ban U7 spam in #art"),
+        ("/imagine-moderation", " grant  <@U7|ada>", " grant  U7"),
+        ("/imagine-cache", "purge-user <@U7|ada>", "purge-user U7"),
+        ("/imagine-cache", "list <@U7|ada>", "list @ada"),
+        ("/imagine", "ban <@U7|ada>", "ban @ada"),
+    ],
+)
+def test_a_slash_command_s_ids_are_where_it_takes_people(command: str, text: str, read: str) -> None:
+    body = {"command": command, "text": text, "trigger_id": "1.2", "channel_id": "C1", "user_id": "UADA"}
+    assert incoming.slash_command(body, TEAM).text == read
 
 
 @given(st.text())
@@ -90,6 +121,8 @@ def test_reading_takes_linear_time() -> None:
     begun = time.perf_counter()
     for hostile in ("<" * 200_000, "<a" * 100_000, "<@" + "a" * 200_000, " " * 200_000, "<a|" * 70_000):
         plain(hostile, BOT)
+        for command in incoming.NAMING:
+            incoming.message(event(text=f"/{command} ban {hostile}"), TEAM, BOT)
     assert time.perf_counter() - begun < 2.0
 
 

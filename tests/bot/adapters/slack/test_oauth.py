@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -134,15 +135,36 @@ async def test_what_slack_takes_away_is_forgotten(
     async with browsing(person, app) as browser, Store.open(person.folder / "easel.db") as store:
         await browser.install("T1")
         await browser.install("T2")
-        await person.happens({"type": "tokens_revoked", "tokens": {"oauth": ["UADA"], "bot": []}}, event_id="Ev1")
+        now = time.time() + 1
+        own = {"type": "tokens_revoked", "tokens": {"oauth": ["UADA"], "bot": []}}
+        await person.happens(own, event_id="Ev1", event_time=now)
         assert await store.slack.installation("T1") is not None
-        await person.happens({"type": kind, **event}, event_id="Ev2")
+        await person.happens({"type": kind, **event}, event_id="Ev2", event_time=now)
         while await store.slack.installation("T1") is not None:
             await person.happens({"type": "app_home_opened", "user": "UADA", "tab": "messages"})
         assert await store.slack.installation("T2") is not None
         await person.slash("imagine", "a red apple")
         await person.until("Only members of this workspace")
     assert person.pictures() == []
+
+
+async def test_an_installation_outlives_late_word_of_the_end_of_an_earlier_one(
+    person: SlackHttpHarness, app: App
+) -> None:
+    async with browsing(person, app) as browser, Store.open(person.folder / "easel.db") as store:
+        await browser.install("T1")
+        first = await store.slack.installation("T1")
+        assert first is not None
+        await browser.install("T1")
+        again = await store.slack.installation("T1")
+        assert again is not None
+        assert first.installed < again.installed
+        revoked = {"type": "tokens_revoked", "tokens": {"oauth": [], "bot": ["UBOTT1"]}}
+        await person.happens({"type": "app_uninstalled"}, event_id="Ev1", event_time=first.installed)
+        await person.happens(revoked, event_id="Ev2", event_time=first.installed)
+        await person.slash("imagine", "a red apple")
+        await person.until_pictures(1)
+        assert await store.slack.installation("T1") == again
 
 
 async def test_no_page_is_worth_anything_without_the_state_of_this_browser(person: SlackHttpHarness, app: App) -> None:
@@ -204,6 +226,8 @@ async def test_an_organisation_s_installation_is_not_kept(tmp_path: Path) -> Non
         assert bot is not None
         assert (bot.bot_token, bot.bot_user_id) == ("xoxb-1", "UB")
         assert "xoxb" not in repr(await store.slack.installation("T1"))
-        await installations.async_delete_all(enterprise_id=None, team_id="T1")
+        await installations.ended("T1", team.installed_at - 1)
+        assert await installations.async_find_bot(enterprise_id=None, team_id="T1") is not None
+        await installations.ended("T1", team.installed_at)
         assert await installations.async_find_bot(enterprise_id=None, team_id="T1") is None
-    assert changed == ["T1", "T1"]
+    assert changed == ["T1", "T1", "T1"]
