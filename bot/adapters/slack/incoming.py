@@ -136,7 +136,8 @@ def slash_command(body: Payload, team: str) -> Asked:
 def message(body: Payload, team: str, bot: str) -> Asked | None:
     """A mention or a direct message, to be answered in its thread; None for what no person wrote to the bot.
 
-    `/history` and the like are commands, anything else is a prompt.
+    `/history` and the like are commands, anything else is a prompt. Slack tells of a mention once more when its message
+    is edited, so it is the message that comes once, not the event.
     """
     event = body["event"]
     if event["type"] == "message" and event.get("channel_type") != "im":
@@ -145,7 +146,7 @@ def message(body: Payload, team: str, bot: str) -> Asked | None:
         return None
     command, text = _said(event.get("text") or "", bot)
     return Asked(
-        event=body["event_id"],
+        event=f"{event['channel']}/{event['ts']}",
         team=team,
         home=event.get("user_team") or event.get("team"),
         address=Address(
@@ -202,13 +203,16 @@ def _named(text: str) -> tuple[str, str]:
 
 
 def check_setting(asked: Asked, locale: str) -> None:
-    """Refuse what means nothing on Slack.
+    """Refuse what means nothing on Slack, so that nobody could draw any more.
 
     Raises:
-        BadInputError: the setting of roles, of which Slack's people have none, so that nobody could draw any more.
+        BadInputError: the setting of roles, of which Slack's people have none, or of age-restricted channels alone.
     """
-    if asked.command.casefold() == "settings" and asked.text.casefold().split()[:2] == ["set", ROLES]:
+    words = asked.text.casefold().split()
+    if asked.command.casefold() == "settings" and words[:2] == ["set", ROLES]:
         raise BadInputError(say("slack.no_roles", locale))
+    if asked.command.casefold() == "settings" and words[:3] == ["set", "nsfw", "only"]:
+        raise BadInputError(say("slack.no_nsfw", locale))
 
 
 def message_shortcut(body: Payload, team: str, bot: str) -> Asked:

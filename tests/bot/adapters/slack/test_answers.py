@@ -15,7 +15,7 @@ from engine.types import Layer, Refused
 from tests.bot.test_pruning import count
 from tests.contract.slack import SlackHarness
 from tests.fakes.engine_client import ScriptedEngine
-from tests.fakes.slack_api import CHANNEL, DIRECT, Fault
+from tests.fakes.slack_api import BOT, CHANNEL, DIRECT, TEAM, Fault
 from tests.fakes.slack_blocks import walk
 
 
@@ -216,6 +216,18 @@ async def test_the_same_event_four_times_and_after_a_restart_is_one_job(
         await person.slash("quota")
         await person.until("1 picture today")
     assert len(person.pictures()) == 1
+
+
+async def test_a_message_that_is_edited_is_one_command(person: SlackHarness, app: App, engine: ScriptedEngine) -> None:
+    async with person.running(app.dispatcher):
+        await person.mention("a red aple", number=77)
+        await finished(person)
+        edited = {"text": f"<@{BOT}> a red apple", "edited": {"user": "UADA", "ts": "99.1"}}
+        origin = {"type": "app_mention", "user": "UADA", "team": TEAM, "channel": CHANNEL, "ts": "77.000200"}
+        await person.happens(origin | edited, event_id="Ev99")
+        await person.mention("/quota")
+        await person.until("today")
+    assert [order.requests[0].prompt for order in engine.orders] == ["a red aple"]
 
 
 async def test_the_connection_is_renewed_when_slack_asks(person: SlackHarness, app: App) -> None:

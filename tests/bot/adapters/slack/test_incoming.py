@@ -133,7 +133,7 @@ def test_every_slash_command_gives_a_command_that_exists() -> None:
 def test_a_mention_is_answered_in_its_thread() -> None:
     asked = incoming.message(event(), TEAM, BOT)
     assert asked is not None
-    assert (asked.command, asked.text, asked.event) == ("imagine", "a cat", "Ev1")
+    assert (asked.command, asked.text, asked.event) == ("imagine", "a cat", "C1/5.1")
     assert asked.address == Address(team=TEAM, channel="C1", user="UADA", thread="5.1", fresh=True)
     deeper = incoming.message(event(thread_ts="4.0"), TEAM, BOT)
     assert deeper is not None
@@ -211,6 +211,6 @@ def test_events_and_places_are_told_apart_by_team() -> None:
     asked = incoming.message(event(), TEAM, BOT)
     assert asked is not None
     invocation = asked.invocation(Requester(platform="slack", id="T1/UADA"), asked.address, ())
-    assert invocation.event == f"{TEAM}:Ev1"
+    assert invocation.event == f"{TEAM}:C1/5.1"
     assert invocation.place.scope == f"slack:{TEAM}"
     assert re.fullmatch(r"\{.*\}", invocation.reply_to)

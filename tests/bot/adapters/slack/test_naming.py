@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -22,6 +23,7 @@ SEEN = {"@ada": "<@UADA|ada>", "#pictures": f"<#{CHANNEL}|pictures>"}
 """What Slack makes of names that somebody picked."""
 ADA = f"slack:{TEAM}/UADA"
 
+TIMES = itertools.count(9)
 Way = Callable[[SlackHarness, str, str], Awaitable[None]]
 
 
@@ -29,8 +31,9 @@ async def mention(person: SlackHarness, command: str, text: str) -> None:
     """Say it to the bot, with names that were picked."""
     for name, sent in SEEN.items():
         text = text.replace(name, sent)
-    said = {"type": "app_mention", "user": "UBOSS", "team": TEAM, "channel": CHANNEL, "ts": "9.000200"}
-    await person.happens(said | {"text": f"<@{BOT}> /{command} {text}"}, event_id=person.slack.trigger())
+    said = {"type": "app_mention", "user": "UBOSS", "team": TEAM, "channel": CHANNEL}
+    ts = f"{next(TIMES)}.000200"
+    await person.happens(said | {"ts": ts, "text": f"<@{BOT}> /{command} {text}"}, event_id=person.slack.trigger())
 
 
 async def slash(person: SlackHarness, command: str, text: str) -> None:
@@ -149,6 +152,8 @@ async def test_roles_are_no_setting_where_nobody_has_any(boss: SlackHarness, app
         await mention(boss, "settings", text)
         await boss.until("Slack knows no roles")
         boss.slack.shown.clear()
+    await mention(boss, "settings", "set NSFW only")
+    await boss.until("no age-restricted channels")
     assert await community(app) == Community()
     await at_home(boss, "command:settings ", user="UBOSS")
     view = await opened(boss)
