@@ -14,8 +14,7 @@ from bot.chat import Place, Requester, Role
 from bot.clock import Clock, SystemClock
 from bot.errors import BannedError, NotAllowedError, NotFoundError
 from bot.store import Store
-from bot.store.rows import EVERYWHERE, AuditEntry, Ban, Quarantined
-from engine.types import CacheEntry
+from bot.store.rows import EVERYWHERE, AuditEntry, Ban, Known, Quarantined
 
 
 class Moderation:
@@ -146,7 +145,7 @@ class Moderation:
         await self.require(actor, place, Role.MODERATOR, "/audit")
         return await self._people.audit(place.scope, limit=limit, offset=offset)
 
-    async def quarantine(self, actor: Requester, place: Place, picture: CacheEntry, *, everywhere: bool) -> None:
+    async def quarantine(self, actor: Requester, place: Place, picture: Known, *, everywhere: bool) -> None:
         """Let nobody in the place's community have a picture, or nobody anywhere; the caller checks who may."""
         scope = EVERYWHERE if everywhere else place.scope
         held = Quarantined(
@@ -158,6 +157,11 @@ class Moderation:
             created=self._clock.now(),
         )
         await self._quarantine.put(held, self._entry(actor, "quarantine", picture.key, place.scope))
+
+    async def drawn(self, prefix: str, scope: str | None) -> Known | None:
+        """The picture drawn in a scope whose key begins so, if it is only one; None as the scope is everywhere."""
+        found = await self._quarantine.find(prefix, scope)
+        return found[0] if len(found) == 1 else None
 
     async def quarantined(self, scope: str | None, *, limit: int = 20) -> tuple[Quarantined, ...]:
         """Pictures that are withheld in a scope, the latest first; None is everywhere."""

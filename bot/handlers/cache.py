@@ -11,6 +11,7 @@ from bot.errors import BadInputError, NotFoundError
 from bot.handlers.base import Command, Context, arguments, choose, required
 from bot.handlers.history import moment
 from bot.handlers.people import person_key
+from bot.store.rows import Known
 from engine.types import CacheEntry
 
 SHOWN_ENTRIES = 20
@@ -96,10 +97,10 @@ async def quarantine(invocation: Invocation, context: Context) -> AsyncGenerator
         text = messages.table(columns, rows, locale) if rows else messages.say("cache.none_withheld", locale)
         yield Reply(text=text, data={"quarantined": [held.model_dump(mode="json") for held in found]})
         return
-    entry = await _entry(invocation, context, ACTIONS["quarantine"].usage)
+    picture = await _picture(invocation, context, ACTIONS["quarantine"].usage)
     everywhere = context.scope(invocation) is None
-    await context.moderation.quarantine(invocation.requester, invocation.place, entry, everywhere=everywhere)
-    yield Reply(text=messages.say("cache.withheld", locale, key=entry.key[:12]), data={"key": entry.key})
+    await context.moderation.quarantine(invocation.requester, invocation.place, picture, everywhere=everywhere)
+    yield Reply(text=messages.say("cache.withheld", locale, key=picture.key[:12]), data={"key": picture.key})
 
 
 async def release(invocation: Invocation, context: Context) -> AsyncGenerator[Update, None]:
@@ -122,12 +123,29 @@ async def verify(invocation: Invocation, context: Context) -> AsyncGenerator[Upd
 
 
 async def _entry(invocation: Invocation, context: Context, usage: str) -> CacheEntry:
-    locale = invocation.requester.locale
-    key = required(arguments(invocation), "target", usage, locale)
+    key = required(arguments(invocation), "target", usage, invocation.requester.locale)
     entry = await context.client.cache_show(context.scope(invocation), key)
     if entry is None:
-        raise NotFoundError(messages.say("input.unknown_entry", locale, given=messages.quote(key)))
+        raise _unknown(key, invocation)
     return entry
+
+
+async def _picture(invocation: Invocation, context: Context, usage: str) -> Known:
+    """A picture of the cache, or one that was drawn here and whose file is gone or belongs to all communities."""
+    key = required(arguments(invocation), "target", usage, invocation.requester.locale)
+    scope = context.scope(invocation)
+    entry = await context.client.cache_show(scope, key)
+    if entry is not None:
+        return Known(key=entry.key, owner=entry.owner, prompt=entry.prompt)
+    prefix = key.casefold()
+    drawn = await context.moderation.drawn(prefix, scope) if len(prefix) >= LEAST_PREFIX else None
+    if drawn is None:
+        raise _unknown(key, invocation)
+    return drawn
+
+
+def _unknown(key: str, invocation: Invocation) -> NotFoundError:
+    return NotFoundError(messages.say("input.unknown_entry", invocation.requester.locale, given=messages.quote(key)))
 
 
 async def _removed(invocation: Invocation, context: Context, target: str, files: int) -> Reply:

@@ -58,6 +58,7 @@ async def draw(
     if invocation.attachments:
         asked = (await start_from(asked[0], invocation, context),)
     resolved, seeds_free = await _resolved(asked, invocation, context)
+    asked = tuple(rules.to_keep(*pair, context) for pair in zip(asked, resolved, strict=True))
     resolved = await context.appeals.waived(invocation.requester, invocation.place.scope, resolved)
     async with aclosing(follow(asked, resolved, invocation, context, seeds_free=seeds_free)) as updates:
         async for update in updates:

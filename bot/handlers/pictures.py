@@ -11,13 +11,14 @@ from bot.chat import Invocation, Place, Requester, Update
 from bot.errors import BadInputError, NotAllowedError, NotFoundError
 from bot.handlers.base import Context, arguments
 from bot.handlers.imagine import draw, follow
+from bot.handlers.rules import without_defaults
 from bot.handlers.seen import seen_picture, sees_pictures, withheld
 from bot.store.rows import JobRow
 from engine.types import MAX_VARIATIONS, ImageRequest, Layer, ResolvedRequest, Variation
 
 STRENGTHS = {"subtle": 0.2, "strong": 0.5}
 """How far a variation leaves its parent."""
-PINNED = frozenset({"model", "width", "height", "steps", "guidance", "sampler"})
+PINNED = frozenset({"model", "width", "height", "steps", "guidance", "sampler", "style", "quality"})
 """What the person may have left open, and what the picture was drawn with; a change keeps to it."""
 USAGE = {
     "reroll": "/reroll JOB [NUMBER]",
@@ -51,7 +52,7 @@ async def vary(invocation: Invocation, context: Context) -> AsyncGenerator[Updat
         raise BadInputError(messages.say("input.too_many_variations", locale, limit=MAX_VARIATIONS))
     step = Variation(seed=context.draw_seed(), strength=strength)
     changed = parent.model_copy(update={"variations": (*parent.variations, step), "upscale": 1})
-    async with aclosing(draw((changed,), invocation, context)) as updates:
+    async with aclosing(draw((changed,), invocation, without_defaults(context))) as updates:
         async for update in updates:
             yield update
 
@@ -70,7 +71,8 @@ async def upscale(invocation: Invocation, context: Context) -> AsyncGenerator[Up
     parent = await _drawn(job, index, invocation, context)
     if parent.upscale > 1:
         raise BadInputError(messages.say("input.upscaled_twice", locale))
-    async with aclosing(draw((parent.model_copy(update={"upscale": 2}),), invocation, context)) as updates:
+    larger = parent.model_copy(update={"upscale": 2})
+    async with aclosing(draw((larger,), invocation, without_defaults(context))) as updates:
         async for update in updates:
             yield update
 
@@ -87,11 +89,17 @@ async def send(invocation: Invocation, context: Context) -> AsyncGenerator[Updat
 
 
 async def form(requester: Requester, place: Place, given: str, number: int, context: Context) -> ImageRequest | None:
-    """The request of a picture, number from 1, as it was drawn; None where the person doesn't see it."""
+    """The request of a picture, number from 1, as it was drawn; None where the person doesn't see it.
+
+    Nobody sees one that was deleted, or that moderators withhold.
+    """
     job = await context.jobs.get(given)
     if job is None or not 1 <= number <= len(job.asked) or not sees_pictures(job, requester, place, context):
         return None
-    return as_drawn(job, number - 1)
+    index = number - 1
+    if job.pictures[index].deleted is not None or await withheld(job, index, place, context):
+        return None
+    return as_drawn(job, index)
 
 
 async def _drawn(job: JobRow, index: int, invocation: Invocation, context: Context) -> ImageRequest:

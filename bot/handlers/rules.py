@@ -17,6 +17,8 @@ from bot.quota import Limits
 from engine.types import EngineInfo, ImageRequest, ResolvedRequest
 
 MARK = tuple(name for name in Community.model_fields if name.startswith("watermark_"))
+OF_THE_PLACE = (*MARK, "strict", "private", "spoiler")
+"""What holds anew wherever a picture is drawn again."""
 
 
 def admit(invocation: Invocation, context: Context) -> None:
@@ -95,6 +97,24 @@ def _filled(request: ImageRequest, values: Mapping[str, Any]) -> ImageRequest:
         return request
     typed = ImageRequest.model_validate({"prompt": "-", **open_values})
     return request.model_copy(update={name: getattr(typed, name) for name in open_values})
+
+
+def to_keep(request: ImageRequest, resolved: ResolvedRequest, context: Context) -> ImageRequest:
+    """What is kept of a request: the same picture elsewhere, and when the community's defaults are others.
+
+    A strength without an image to start from says nothing.
+    """
+    own = OF_THE_PLACE if request.image is not None else (*OF_THE_PLACE, "strength")
+    filled = with_defaults(request, context).model_copy(update={name: getattr(request, name) for name in own})
+    if filled.model is None and context.community.models:
+        return filled.model_copy(update={"model": resolved.model})
+    return filled
+
+
+def without_defaults(context: Context) -> Context:
+    """The same for a picture of which all is known: it is drawn as it was, whatever the defaults have become."""
+    options = {name: value for name, value in context.community.options.items() if name in OF_THE_PLACE}
+    return context.within(context.community.model_copy(update={"options": options}))
 
 
 def covered(request: ResolvedRequest, community: Community, place: Place) -> ResolvedRequest:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bot.store.database import Database
 from bot.store.people import log
-from bot.store.rows import EVERYWHERE, AuditEntry, Quarantined
+from bot.store.rows import EVERYWHERE, AuditEntry, Known, Quarantined
 
 
 class QuarantineTable:
@@ -26,6 +26,25 @@ class QuarantineTable:
                     *(key, picture.scope, picture.owner, picture.prompt, picture.actor, picture.created),
                 )
             await log(transaction, entry)
+
+    async def find(self, prefix: str, scope: str | None) -> tuple[Known, ...]:
+        """Two of the pictures drawn in a scope whose key begins so, by whoever asked first; None is everywhere.
+
+        Those are found as well whose files are gone, or belong to all communities.
+        """
+        async with self._database.snapshot() as transaction:
+            rows = await transaction.run(
+                """WITH found AS (
+                     SELECT CASE WHEN substr(p.key, 1, ?1) = ?2 THEN p.key ELSE p.generation_key END AS key,
+                            j.person AS owner, json_extract(j.asked, '$[' || p.idx || '].prompt') AS prompt,
+                            j.created AS created
+                     FROM pictures AS p JOIN jobs AS j ON j.id = p.job
+                     WHERE ?2 IN (substr(p.key, 1, ?1), substr(p.generation_key, 1, ?1))
+                       AND (?3 IS NULL OR j.platform || ':' || j.workspace = ?3))
+                   SELECT key, owner, prompt, min(created) FROM found GROUP BY key LIMIT 2""",
+                *(len(prefix), prefix, scope),
+            )
+            return tuple(Known(key=row["key"], owner=row["owner"], prompt=row["prompt"]) for row in rows)
 
     async def release(self, prefix: str, scope: str | None, entry: AuditEntry) -> int:
         """Let pictures of a scope go whose key begins so, and those that went in with them; returns how many."""

@@ -219,6 +219,16 @@ class Report(Value):
     reason: str = ""
 
 
+class Known(Value):
+    """A picture, as far as withholding it goes."""
+
+    key: str
+    """Of a finished file or of an unmarked picture."""
+    owner: str
+    """Who asked for it first."""
+    prompt: str
+
+
 class Quarantined(Value):
     """A picture that nobody is given."""
 

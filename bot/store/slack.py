@@ -50,10 +50,10 @@ class SlackTable:
             row = await transaction.one("SELECT * FROM slack_installations WHERE team = ?", team)
             return None if row is None else SlackInstallation.model_validate(dict(row))
 
-    async def uninstall(self, team: str) -> None:
-        """Forget a workspace's installation and its token."""
+    async def uninstall(self, team: str, *, at: float) -> None:
+        """Forget a workspace's installation and its token, unless it was installed again after that moment."""
         async with self._database.transaction() as transaction:
-            await transaction.run("DELETE FROM slack_installations WHERE team = ?", team)
+            await transaction.run("DELETE FROM slack_installations WHERE team = ? AND installed <= ?", team, at)
 
     async def begin(self, state: str, *, now: float, expires: float) -> None:
         """Remember an installation under way; those that ran out, and the oldest beyond a bound, are forgotten."""

@@ -5,7 +5,7 @@ import pytest
 from bot.app import App
 from bot.chat import Failure, Notice, Refusal, Reply, Requester
 from bot.store.rows import AppealState
-from engine.types import BLOCKED_WORD, Event, Layer, Refused, ResolvedRequest
+from engine.types import BLOCKED_WORD, CacheEntry, Event, Image, Layer, Refused, ResolvedRequest
 from tests.bot.talk import (
     ADA,
     BOB,
@@ -20,6 +20,7 @@ from tests.bot.talk import (
     made,
     reply,
 )
+from tests.bot.test_handlers import entry
 from tests.fakes.engine_client import ScriptedEngine
 
 
@@ -204,6 +205,48 @@ async def test_a_report_reaches_the_moderators(app: App) -> None:
     (update,) = await ask(app.dispatcher, invocation(delete.command, delete.text, who=MODERATOR))
     assert update.kind == "removed"
     assert "No reports" in (await reply(app, "moderation", "reports", who=MODERATOR)).text
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+async def test_a_reported_picture_is_withheld_whatever_the_cache_holds(
+    app: App, engine: ScriptedEngine, deleted: bool
+) -> None:
+    await reply(app, "settings", "set log_channel 99", who=MODERATOR)
+    first = await drawn(app, "an ugly cat --seed 7")
+    _, notice = await ask(app.dispatcher, invocation("report", first.job, who=BOB))
+    assert isinstance(notice, Notice)
+    delete, _, quarantine = notice.buttons
+    if deleted:
+        await ask(app.dispatcher, invocation(delete.command, delete.text, who=MODERATOR))
+    else:
+        engine.entries = [shared(first.pictures[0].image)]
+    refused_there = await complaint(app, quarantine.command, quarantine.text, who=MODERATOR, place=ELSEWHERE)
+    assert "holds no picture" in refused_there.text
+    await reply(app, quarantine.command, quarantine.text, who=MODERATOR)
+    (held,) = (await reply(app, "cache", "quarantine", who=MODERATOR)).data["quarantined"]
+    assert held["key"] == first.pictures[0].image.generation_key
+    assert (held["owner"], held["prompt"]) == (ADA.key, "an ugly cat")
+    refusal = (await ask(app.dispatcher, invocation("imagine", "an ugly cat --seed 7")))[-1]
+    assert isinstance(refusal, Refusal)
+    assert refusal.categories == ("quarantined",)
+
+
+async def test_the_operator_withholds_a_picture_of_any_community(app: App) -> None:
+    key = (await drawn(app, "a cat --seed 7", place=ELSEWHERE)).pictures[0].image.key
+    assert (await reply(app, "cache", f"quarantine {key[:8].upper()}", who=OPERATOR)).data["key"] == key
+    (held,) = (await reply(app, "cache", "quarantine", who=MODERATOR)).data["quarantined"]
+    assert held["owner"] == ADA.key
+
+
+async def test_too_few_digits_of_a_key_withhold_nothing(app: App) -> None:
+    key = (await drawn(app, "a cat --seed 7")).pictures[0].image.key
+    assert "holds no picture" in (await complaint(app, "cache", f"quarantine {key[:7]}", who=MODERATOR)).text
+    assert "holds no picture" in (await complaint(app, "cache", "quarantine 00000000", who=MODERATOR)).text
+
+
+def shared(image: Image) -> CacheEntry:
+    """The file of a picture in a cache that all communities share."""
+    return entry("a", scope="*").model_copy(update={"key": image.generation_key})
 
 
 async def test_only_its_own_community_is_told_of_an_appeal(app: App) -> None:

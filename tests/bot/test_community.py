@@ -146,10 +146,63 @@ async def test_a_chosen_style_comes_before_the_communitys_options(tmp_path: Path
     assert (filled.steps, filled.prompt) == (9, "plain a cat")
 
 
-async def test_what_was_asked_stays_as_it_was_asked(app: App) -> None:
-    await put(app, "options --steps 9")
+DEFAULTS = "options --style photo --negative text --quality fast --strength 0.3"
+
+
+async def test_a_command_repeats_a_picture_where_no_defaults_hold(app: App) -> None:
+    await put(app, DEFAULTS)
+    await put(app, "watermark_text Guild")
+    first = await drawn(app, "a cat --seed 7")
+    (command,) = (await reply(app, "show", first.job)).data["commands"]
+    assert command == '/imagine a cat --negative "text" --seed 7 --style photo --quality fast'
+    again = await request(app, command.removeprefix("/imagine "), place=ELSEWHERE)
+    own = {"watermark_text": None, "strength": None}
+    assert again == first.pictures[0].image.request.model_copy(update=own)
+
+
+async def test_a_command_names_the_model_where_a_community_has_some_of_its_own(
+    app: App, engine: ScriptedEngine
+) -> None:
+    models = tuple(MODEL.model_copy(update={"name": name}) for name in ("emoji", "sd15"))
+    engine._info = EngineInfo(models=models, default_model="emoji")
+    await put(app, "models sd15")
     job = (await drawn(app, "a cat --seed 7")).job
-    assert (await reply(app, "show", job)).data["commands"] == ["/imagine a cat --seed 7"]
+    assert (await reply(app, "show", job)).data["commands"] == ["/imagine a cat --seed 7 --model sd15"]
+
+
+@pytest.mark.parametrize("command", ["vary", "upscale", "reroll"])
+async def test_what_follows_a_picture_is_drawn_alike_where_no_defaults_hold(app: App, command: str) -> None:
+    await put(app, DEFAULTS)
+    parent = (await drawn(app, "a cat", who=BOB)).job
+    sent = (await made(app, "send", parent, who=BOB)).job
+    first = await request(app, "a cat --seed 7", who=BOB)
+    for job in (parent, sent):
+        child = (await made(app, command, job, who=BOB, place=ELSEWHERE)).pictures[0].image.request
+        assert (child.prompt, child.negative_prompt) == (first.prompt, first.negative_prompt)
+        assert (child.style, child.quality, child.spoiler) == ("photo", first.quality, False)
+
+
+@pytest.mark.parametrize("command", ["vary", "upscale"])
+@pytest.mark.parametrize("before", [None, "options --style comic --quality balanced"])
+async def test_defaults_that_change_later_leave_a_picture_as_it_was_drawn(
+    app: App, command: str, before: str | None
+) -> None:
+    if before is not None:
+        await put(app, before)
+    delivery = await drawn(app, "a cat")
+    await put(app, DEFAULTS)
+    child = (await made(app, command, delivery.job)).pictures[0].image.request
+    made_of = {"variations": child.variations, "upscale": child.upscale}
+    assert child == delivery.pictures[0].image.request.model_copy(update=made_of)
+
+
+async def test_what_holds_for_a_community_alone_is_not_kept_with_a_picture(app: App) -> None:
+    for setting in ("options --strict", "private yes", "spoiler yes", "watermark_text Guild"):
+        await put(app, setting)
+    job = (await drawn(app, "a cat")).job
+    for place, own in ((ELSEWHERE, (False, False, False, None)), (HERE, (True, True, True, "Guild"))):
+        child = (await made(app, "vary", job, place=place)).pictures[0].image.request
+        assert (child.strict, child.private, child.spoiler, child.watermark_text) == own
 
 
 async def test_pictures_are_asked_for_where_and_by_whom_the_community_wants(app: App) -> None:

@@ -148,6 +148,18 @@ async def test_a_form_is_filled_with_what_was_drawn(app: App) -> None:
     assert await app.dispatcher.form(BOB, ELSEWHERE, delivery.job, 1) is None
 
 
+async def test_no_form_tells_what_a_picture_was_that_is_gone(app: App, engine: ScriptedEngine) -> None:
+    delivery = await made(app, "batch", "a cat\na dog")
+    job, key = delivery.job, delivery.pictures[1].image.key
+    await ask(app.dispatcher, invocation("delete", f"{job} 1"))
+    for who in (ADA, BOB, MODERATOR):
+        assert await app.dispatcher.form(who, HERE, job, 1) is None
+    assert await app.dispatcher.form(BOB, HERE, job, 2) is not None
+    engine.entries = [entry("a").model_copy(update={"key": key})]
+    await reply(app, "cache", f"quarantine {key}", who=MODERATOR)
+    assert await app.dispatcher.form(BOB, HERE, job, 2) is None
+
+
 @pytest.mark.parametrize(
     ("field", "typed", "expected"),
     [

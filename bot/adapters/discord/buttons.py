@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, cast
 
@@ -175,6 +175,18 @@ def under(delivery: Delivery, locale: str) -> discord.ui.View:
             description=messages.shorten(picture.image.request.prompt, MAX_NAME),
         )
     return finished(PictureMenu(delivery.job, select), *_labelled(WHOLE, delivery.job, 0, locale))
+
+
+def remaining(message: discord.Message, job: str, left: Sequence[int], locale: str) -> discord.ui.View:
+    """What is under a message after pictures were taken out of it; nothing tells of those any more."""
+    if len(left) == 1:
+        return for_picture(job, left[0], locale)
+    view, stay = discord.ui.View.from_message(message, timeout=None), {str(index) for index in left}
+    for item in view.children:
+        if isinstance(item, discord.ui.Select):
+            item.options = [option for option in item.options if option.value in stay]
+    view.stop()
+    return view
 
 
 def for_picture(job: str, index: int, locale: str) -> discord.ui.View:

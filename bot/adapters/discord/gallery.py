@@ -8,7 +8,7 @@ from typing import Any
 
 import discord
 
-from bot.adapters.discord import address
+from bot.adapters.discord import address, buttons
 from bot.adapters.discord.text import MAX_CONTENT, quiet
 from bot.adapters.discord.wire import SILENT, UNKNOWN_MESSAGE, Wire
 from bot.chat import Delivery, Sent
@@ -54,8 +54,8 @@ def name_of(message: discord.Message) -> str:
     return f"{message.channel.id}/{message.id}"
 
 
-async def take_out(wire: Wire, sent: Sent, job: str) -> None:
-    """Delete a message, or the pictures of it that don't stay; one that is gone is as good.
+async def take_out(wire: Wire, sent: Sent, job: str, locale: str) -> None:
+    """Delete a message, or the pictures of it that don't stay and what tells of them; one that is gone is as good.
 
     By the token of the press if it is the message that was pressed, by the token that it was sent with while that
     lives, and as the bot itself otherwise.
@@ -65,19 +65,19 @@ async def take_out(wire: Wire, sent: Sent, job: str) -> None:
     """
     channel, _, number = sent.message.rpartition("/")
     if wire.alive and wire.address.kept and wire.address.message == int(number):
-        await _by_token(wire, wire.first, sent, job)
+        await _by_token(wire, wire.first, sent, job, locale)
         return
     own = wire.of(address.read(sent.reply_to))
-    if own.alive and await _by_token(own, int(number), sent, job):
+    if own.alive and await _by_token(own, int(number), sent, job, locale):
         return
     try:
-        await _as_bot(await wire.channel(int(channel or 0)).fetch_message(int(number)), sent, job)
+        await _as_bot(await wire.channel(int(channel or 0)).fetch_message(int(number)), sent, job, locale)
     except discord.NotFound as error:
         if error.code != UNKNOWN_MESSAGE:
             raise
 
 
-async def _by_token(wire: Wire, number: int, sent: Sent, job: str) -> bool:
+async def _by_token(wire: Wire, number: int, sent: Sent, job: str, locale: str) -> bool:
     """Whether the message was one of this token's."""
     if not sent.left:
         return await wire.remove(number)
@@ -85,13 +85,15 @@ async def _by_token(wire: Wire, number: int, sent: Sent, job: str) -> bool:
     if message is None:
         return False
     content, files = _without(message.content, sent), _kept(message, sent, job)
-    return await wire.edit(content, files=files, message=number) is not None
+    view = buttons.remaining(message, job, sent.left, locale)
+    return await wire.edit(content, files=files, view=view, message=number) is not None
 
 
-async def _as_bot(message: discord.Message, sent: Sent, job: str) -> None:
+async def _as_bot(message: discord.Message, sent: Sent, job: str, locale: str) -> None:
     if sent.left:
-        kept = _kept(message, sent, job)
-        await message.edit(content=_without(message.content, sent), attachments=kept, allowed_mentions=SILENT)
+        content, kept = _without(message.content, sent), _kept(message, sent, job)
+        view = buttons.remaining(message, job, sent.left, locale)
+        await message.edit(content=content, attachments=kept, view=view, allowed_mentions=SILENT)
     else:
         await message.delete()
 

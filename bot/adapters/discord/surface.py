@@ -309,7 +309,7 @@ class DiscordSurface:
         if sent.place.platform != PLATFORM:
             return False
         try:
-            await insisting(lambda: gallery.take_out(self._wire, sent, job))
+            await insisting(lambda: gallery.take_out(self._wire, sent, job, self._locale))
         except (discord.HTTPException, TokenLostError, *BROKEN):
             return False
         return True

@@ -247,6 +247,36 @@ async def test_one_of_several_pictures_is_picked_and_deleted(world: World) -> No
     assert [line[:5] for line in message.content.splitlines() if line[3].isdigit()] == ["-# 1.", "-# 3."]
 
 
+@pytest.mark.parametrize("pause", [0, TOKEN_LIFE + 1])
+async def test_nothing_tells_of_a_deleted_picture(world: World, pause: int) -> None:
+    form = await world.ada.slash(world.channel, "batch")
+    result = await world.ada.submit_modal(form, {"prompts": "a cat\na dog\na cow"})
+    assert result.response is not None
+    await world.env.advance_time(pause)
+    await delete(world, result.response, "1")
+    (message,) = world.channel.history()
+    (menu,), buttons = parts(message)
+    assert [(option["value"], option["description"]) for option in menu["options"]] == [("0", "a cat"), ("2", "a cow")]
+    assert [button["label"] for button in buttons] == ["Parameters", "Delete all"]
+    await delete(world, message, "0")
+    (message,) = world.channel.history()
+    left = [button for row in parts(message) for button in row]
+    assert [button["label"] for button in left] == LABELS
+    assert all(button["custom_id"].endswith(":2") for button in left)
+
+
+def parts(message: discord.Message) -> list[list[Any]]:
+    """What can be used under a message, by the row."""
+    return [list(row.to_dict()["components"]) for row in message.components if isinstance(row, discord.ActionRow)]
+
+
+async def delete(world: World, message: discord.Message | simcord.ResponseMessage, value: str) -> None:
+    """Pick one of several pictures, and press its button."""
+    picked = await world.ada.select(message, [value])
+    assert picked.response is not None
+    await world.ada.click(picked.response, label="Delete")
+
+
 async def test_all_of_them_are_deleted_at_once(world: World) -> None:
     form = await world.ada.slash(world.channel, "batch")
     result = await world.ada.submit_modal(form, {"prompts": "a cat\na dog"})
