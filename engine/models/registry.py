@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -40,6 +41,29 @@ NATIVE_PARTS = {
 IGNORED_PARTS = {"scheduler", "safety_checker", "feature_extractor", "image_encoder"}
 """Parts that our own pipeline replaces or does without."""
 PLAIN_BLOCKS = {"CrossAttnDownBlock2D", "DownBlock2D"}
+PLAIN_UNET: Mapping[str, object] = {
+    "act_fn": "silu",
+    "addition_embed_type": None,
+    "attention_type": "default",
+    "center_input_sample": False,
+    "class_embed_type": None,
+    "conv_in_kernel": 3,
+    "conv_out_kernel": 3,
+    "cross_attention_norm": None,
+    "downsample_padding": 1,
+    "dual_cross_attention": False,
+    "encoder_hid_dim": None,
+    "flip_sin_to_cos": True,
+    "freq_shift": 0,
+    "mid_block_scale_factor": 1,
+    "mid_block_type": "UNetMidBlock2DCrossAttn",
+    "num_class_embeds": None,
+    "only_cross_attention": False,
+    "resnet_time_scale_shift": "default",
+    "time_cond_proj_dim": None,
+    "time_embedding_type": "positional",
+}
+"""What `engine.sd` takes for granted of a UNet, where its configuration says anything of it."""
 
 Kind = Literal["native", "diffusers"]
 
@@ -92,10 +116,14 @@ def hub_recipe(name: str) -> Recipe | None:
     if match is None or set(match["repo"].split("/")) & {".", ".."}:
         return None
     if not match["revision"]:
-        known = next((model for model in KNOWN_MODELS.values() if model.repo == match["repo"]), None)
+        known = _known_repository(match["repo"])
         if known:
             return known.recipe
     return Recipe(repo=match["repo"], revision=match["revision"] or "main")
+
+
+def _known_repository(repo: str) -> KnownModel | None:
+    return next((model for model in KNOWN_MODELS.values() if model.repo == repo), None)
 
 
 def model_folder(name: str, settings: EngineSettings) -> Path:
@@ -138,9 +166,12 @@ def _hub(name: str, recipe: Recipe, settings: EngineSettings) -> ModelSource:
     folder = model_folder(name, settings)
     manifest = Manifest.read(folder)
     if manifest is None or not manifest.complete(folder):
-        info = _generic_info(name, recipe.repo, UNFETCHED, DEFAULT_NATIVE)
-        return ModelSource(info=info.model_copy(update={"installed": False}), path=folder, kind=_kind(folder))
-    info = _generic_info(name, recipe.repo, manifest.revision, _native_side(folder), licence=manifest.licence)
+        info = _generic_info(name, recipe.repo, UNFETCHED, DEFAULT_NATIVE).model_copy(update={"installed": False})
+    else:
+        info = _generic_info(name, recipe.repo, manifest.revision, _native_side(folder), licence=manifest.licence)
+    if known := _known_repository(recipe.repo):
+        facts = {"name": name, "revision": info.revision, "installed": info.installed}
+        info = known.info.model_copy(update=facts)
     return ModelSource(info=info, path=folder, kind=_kind(folder))
 
 
@@ -153,7 +184,7 @@ def _local(name: str, path: Path) -> ModelSource:
     if path.suffix not in SINGLE_FILES:
         raise UnknownModelError(f"{path} is no model: a single file must end in {' or '.join(SINGLE_FILES)}.")
     native = SINGLE_FILE_LARGE if str(SINGLE_FILE_LARGE) in path.stem else SINGLE_FILE_NATIVE
-    info = _generic_info(name, path.stem, f"local-{fingerprint([path])}", native)
+    info = _generic_info(name, path.stem, f"local-{fingerprint(_with_config(path))}", native)
     return ModelSource(info=info, path=path, kind="native")
 
 
@@ -169,6 +200,12 @@ def _generic_info(name: str, title: str, revision: str, native: int, *, licence:
         min_side=max(SMALLEST_SIDE, native // 2 // SIZE_STEP * SIZE_STEP),
         max_side=min(LARGEST_SIDE, native * 2),
     )
+
+
+def _with_config(path: Path) -> list[Path]:
+    """A single file, and the `.yaml` of its name, which may say what it predicts."""
+    beside = path.with_suffix(".yaml")
+    return [path, beside] if beside.is_file() else [path]
 
 
 def _content(folder: Path) -> list[Path]:
@@ -200,12 +237,11 @@ def _kind(folder: Path) -> Kind:
 
 
 def _plain_unet(folder: Path) -> bool:
-    """Whether the UNet takes latents, a timestep and a prompt, and nothing else."""
+    """Whether the UNet is of Stable Diffusion's kind and takes latents, a timestep and a prompt, and nothing else."""
     config = _read_json(folder / "unet" / "config.json")
-    conditions = ("class_embed_type", "addition_embed_type", "time_cond_proj_dim", "encoder_hid_dim")
     return (
         set(config.get("down_block_types", ())) <= PLAIN_BLOCKS
-        and not any(config.get(condition) for condition in conditions)
+        and all(config.get(name, value) == value for name, value in PLAIN_UNET.items())
         and config.get("in_channels") == config.get("out_channels")
     )
 

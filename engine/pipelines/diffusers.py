@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from PIL import Image
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.attention import sdpa_kernel
 
 from engine.errors import ExtraMissingError, InputError, MemoryExhaustedError, WeightsError
 from engine.models.registry import ModelSource
@@ -28,6 +28,7 @@ from engine.pipelines.placement import (
     is_out_of_memory,
     use_threads,
 )
+from engine.sd.attention import KERNELS
 from engine.sd.noise import slerp
 from engine.settings import EngineSettings
 from engine.sources import fitted, opened
@@ -44,15 +45,10 @@ SCHEDULERS: Mapping[Sampler, tuple[str, Mapping[str, Any]]] = {
 }
 """Our samplers by the names and options that diffusers knows them under."""
 
-KERNELS: Mapping[str, list[SDPBackend]] = {
-    "flash": [SDPBackend.FLASH_ATTENTION, SDPBackend.MATH],
-    "efficient": [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH],
-    "math": [SDPBackend.MATH],
-}
-"""Attention kernels; the plain one stands in for layers that a chosen one can't take."""
-
 NEEDED = {"prompt", "width", "height", "num_inference_steps", "generator", "callback_on_step_end"}
 """What a pipeline must accept to be a text-to-image model that can be stopped."""
+FROM_IMAGES = ({"mask_image"}, {"control_image"}, {"controlnet_conditioning_scale"}, {"image", "strength"})
+"""What pipelines accept, any of these together, that can't do without an image, even if its default is None."""
 
 
 class _Watch:
@@ -113,8 +109,7 @@ class DiffusersPipeline:
         check_attention(self._settings, self._device, self._dtype)
         use_threads(self._settings)
         self._pipe = pipe = self._read()
-        parameters = inspect.signature(pipe.__call__).parameters
-        if not parameters.keys() >= NEEDED:
+        if not _draws_from_text(pipe):
             raise WeightsError(f"{self._source.path} is a {type(pipe).__name__}, which draws no pictures from text.")
         self._own_scheduler = pipe.scheduler
         pipe.set_progress_bar_config(disable=True)
@@ -289,6 +284,16 @@ class DiffusersPipeline:
                     yield
         finally:
             pipe.maybe_free_model_hooks()
+
+
+def _draws_from_text(pipe: Any) -> bool:  # noqa: ANN401
+    """Whether a pipeline makes pictures of a prompt alone, and can be stopped."""
+    parameters = inspect.signature(pipe.__call__).parameters
+    variadic = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
+    named = [parameter for parameter in parameters.values() if parameter.kind not in variadic]
+    demanded = {parameter.name for parameter in named if parameter.default is parameter.empty}
+    from_images = any(parameters.keys() >= options for options in FROM_IMAGES)
+    return parameters.keys() >= NEEDED >= demanded and not from_images
 
 
 @contextmanager

@@ -48,6 +48,7 @@ from engine.sd.checkpoint import Components, Placement, load
 from engine.sd.denoiser import Conditioning, Denoiser, FeatureCache, Network
 from engine.sd.hoisting import Hoisted
 from engine.sd.noise import NoiseSource, draw_noise
+from engine.sd.original import stated_prediction
 from engine.sd.samplers import Denoise, Run, drive
 from engine.sd.tiling import decode_tiled
 from engine.settings import EngineSettings
@@ -114,7 +115,10 @@ class NativePipeline:
             kept_in=folder / "openvino",
         )
         self._parts = load(
-            self._origin.path, Placement(device=resting, dtype=self._dtype), tokenizer=self._origin.tokenizer
+            self._origin.path,
+            Placement(device=resting, dtype=self._dtype),
+            tokenizer=self._origin.tokenizer,
+            prediction=stated_prediction(path) if path.is_file() else None,  # beside a conversion there is nothing
         )
         # Only the UNet's kernel is chosen by the operator: flash can't take the autoencoder's one wide head.
         use_attention(self._parts.unet, self._attention)

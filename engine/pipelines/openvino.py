@@ -153,13 +153,14 @@ class OpenVINOForge:
 
 
 def _callable(compiled: Any) -> Graph:  # noqa: ANN401  (without types)
+    """Takes and gives whatever format the network's own inputs have; numpy, which lies between, knows no bfloat16."""
     request = compiled.create_infer_request()
 
     def run(*inputs: Tensor) -> tuple[Tensor, ...]:
-        arrays = [each.contiguous().numpy() for each in inputs]
+        arrays = [each.float().contiguous().numpy() for each in inputs]
         outputs = request.infer(arrays, share_inputs=True, share_outputs=True)
         # The results lie in the request's own memory, which the next call writes over.
-        return tuple(torch.from_numpy(array).clone() for array in outputs.to_tuple())
+        return tuple(torch.from_numpy(array).to(inputs[0].dtype, copy=True) for array in outputs.to_tuple())
 
     return run
 

@@ -6,7 +6,7 @@ where queries meet keys.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,11 +20,13 @@ Backend = Literal["auto", "flash", "efficient", "math", "xformers"]
 FLASH_MAX_HEAD_DIM = 256
 """Above this head width flash kernels don't exist (FlashAttention-2, arXiv 2307.08691, section 4)."""
 
-_SDPA: dict[Backend, list[SDPBackend]] = {
-    "flash": [SDPBackend.FLASH_ATTENTION],
-    "efficient": [SDPBackend.EFFICIENT_ATTENTION],
+KERNELS: Mapping[str, list[SDPBackend]] = {
+    "flash": [SDPBackend.FLASH_ATTENTION, SDPBackend.MATH],
+    "efficient": [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH],
     "math": [SDPBackend.MATH],
 }
+"""What torch may choose from, in all threads at once. The plain kernel takes everything, so it stands in for layers
+that a chosen one can't take, this model's or another thread's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +68,7 @@ def _xformers(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 def _kernel(backend: Backend, *, causal: bool) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     if backend == "xformers" and not causal:
         return _xformers
-    allowed = _SDPA.get(backend, [SDPBackend.MATH])
+    allowed = KERNELS.get(backend, KERNELS["math"])
 
     def run(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         with sdpa_kernel(allowed):

@@ -82,7 +82,8 @@ def load(
     """Load a diffusers folder, or a `.safetensors` or `.ckpt` file in the original layout.
 
     A single file has no tokenizer: `tokenizer` is a folder with its vocabulary, by default `tokenizer` beside the
-    file. `prediction` overrides what the folder says or the file's name suggests. Raises WeightsError.
+    file. `prediction` overrides what the folder says, or what a file's `.yaml` says or its name suggests. Raises
+    WeightsError.
     """
     placement = placement or Placement()
     if path.is_dir():

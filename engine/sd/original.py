@@ -7,7 +7,7 @@ loading then names it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +37,12 @@ SD1_HEADS = 8
 SD2_HEAD_WIDTH = 64
 OPENCLIP_UNUSED_LAYERS = 1
 """Stable Diffusion 2.x conditions on the penultimate layer, so that the last one is dead weight."""
+
+PARAMETERIZATION = re.compile(
+    r"""^[ \t]*parameterization:[ \t]*(?P<quote>["']?)(?P<word>\w+)(?P=quote)[ \t]*(#.*)?\r?$""", re.MULTILINE
+)
+"""The one line that matters of the configuration that a model was trained with."""
+PREDICTIONS: Mapping[str, Prediction] = {"eps": "epsilon", "v": "v_prediction"}
 
 _RESNET: Rules = (
     (r"\.in_layers\.0\.", ".norm1."),
@@ -216,13 +222,40 @@ def _text(weights: Weights) -> tuple[TextConfig, Weights]:
     return text_config(converted, openclip=bool(openclip)), converted
 
 
+def stated_prediction(path: Path) -> Prediction | None:
+    """What the configuration beside a single file says that its network predicts: `parameterization: "v"` or `"eps"`.
+
+    It is the `.yaml` of the file's name, as such models are published with; None where it is absent or doesn't say.
+    Raises WeightsError.
+    """
+    beside = path.with_suffix(".yaml")
+    try:
+        found = PARAMETERIZATION.search(beside.read_text(encoding="utf-8", errors="replace"))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise WeightsError(f"The model's file {beside} can't be read ({error.strerror}).") from error
+    if found and found["word"] not in PREDICTIONS:
+        raise WeightsError(f"{beside} says parameterization {found['word'][:20]}, which this engine doesn't know.")
+    return PREDICTIONS[found["word"]] if found else None
+
+
 def guess_prediction(path: Path, config: UNetConfig) -> Prediction:
-    """What a file's network predicts, for want of any trace of it in the file.
+    """What a file's network predicts, for want of any trace of it in the file or beside it.
 
     All of 1.x predict noise. Of 2.x those for 768 pixels predict the velocity, and are published with that number in
     their names (`768-v-ema`, `v2-1_768-ema-pruned`).
     """
     return "v_prediction" if config.linear_projection and "768" in path.stem else "epsilon"
+
+
+def _check_channels(unet: UNetConfig, vae: VAEConfig, path: Path) -> None:
+    """Raise WeightsError for a network that wants more than noisy latents, as inpainting's and instruct-pix2pix' do."""
+    if not unet.in_channels == unet.out_channels == vae.latent_channels:
+        raise WeightsError(
+            f"{path} draws no pictures from text alone: its network takes {unet.in_channels} channels and gives "
+            f"{unet.out_channels}, where latents have {vae.latent_channels}."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,9 +270,9 @@ class Original:
 
 
 def convert(weights: Weights, path: Path, prediction: Prediction | None = None) -> Original:
-    """Take a single file apart; `path` is where it came from, for errors and for `guess_prediction`.
+    """Take a single file apart; `path` is where it came from, for errors and for what it predicts, if that isn't given.
 
-    Raises WeightsError when it is not a complete Stable Diffusion 1.x or 2.x.
+    Raises WeightsError when it is not a complete Stable Diffusion 1.x or 2.x that draws from text alone.
     """
     weights = {key: value for key, value in weights.items() if not IGNORED.match(key)}
     unknown = [key for key in weights if not key.startswith((UNET_PREFIX, VAE_PREFIX, CLIP_PREFIX, OPENCLIP_PREFIX))]
@@ -254,10 +287,11 @@ def convert(weights: Weights, path: Path, prediction: Prediction | None = None) 
         text, text_weights = _text(weights)
     except (KeyError, IndexError, ValueError) as error:
         raise WeightsError(f"{path} is not a Stable Diffusion 1.x or 2.x checkpoint: it lacks {error}.") from error
+    _check_channels(unet, vae, path)
     return Original(
         unet=(unet, convert_unet(unet_part, unet)),
         vae=(vae, convert_vae(vae_part, vae)),
         text_encoder=(text, text_weights),
-        schedule=ScheduleConfig(prediction=prediction or guess_prediction(path, unet)),
+        schedule=ScheduleConfig(prediction=prediction or stated_prediction(path) or guess_prediction(path, unet)),
         openclip=text.activation == "gelu",
     )

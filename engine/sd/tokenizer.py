@@ -100,12 +100,12 @@ class Tokenizer:
 
     @classmethod
     def load(cls, folder: Path, *, pad: str = END) -> Tokenizer:
-        """Read `vocab.json` and `merges.txt`, or `tokenizer.json`, and `tokenizer_config.json` where there is one.
+        """Read `vocab.json` and `merges.txt`, or `tokenizer.json`, and the configuration where there is one.
 
         `pad` is the padding token where no configuration names it. Raises OSError, ValueError or KeyError for files
         that are absent or damaged.
         """
-        config = _read_json(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").exists() else {}
+        config = _read_config(folder)
         pad_token = config.get("pad_token", pad)
         return cls(
             *_read_vocabulary(folder),
@@ -171,6 +171,19 @@ class Tokenizer:
 
 def _read_json(path: Path) -> Any:  # noqa: ANN401  (what a file holds is checked by use)
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    """What `tokenizer_config.json` says, and `special_tokens_map.json` over it.
+
+    As in transformers, the map counts only beside a configuration without `added_tokens_decoder`, as old ones are:
+    Stable Diffusion 2.1's two files name different padding tokens, and its map is right.
+    """
+    config, special = (
+        _read_json(path) if path.exists() else {}
+        for path in (folder / "tokenizer_config.json", folder / "special_tokens_map.json")
+    )
+    return config if "added_tokens_decoder" in config else {**config, **special}
 
 
 def _read_vocabulary(folder: Path) -> tuple[dict[str, int], list[tuple[str, str]]]:

@@ -9,8 +9,9 @@ import pytest
 
 from engine.errors import UnknownModelError
 from engine.models.manifest import FileRecord, Manifest
-from engine.models.recipes import KNOWN_MODELS
-from engine.models.registry import EMOJI, UNFETCHED, known_models, model_folder, resolve
+from engine.models.recipes import KNOWN_MODELS, KnownModel
+from engine.models.registry import EMOJI, PLAIN_UNET, UNFETCHED, known_models, model_folder, resolve
+from engine.sd.config import _UNET_FIXED
 from engine.settings import EngineSettings
 from engine.types import SIZE_STEP, ModelInfo
 
@@ -95,6 +96,22 @@ def test_a_hub_id_takes_its_revision_from_what_was_fetched(settings: EngineSetti
     assert (after.installed, after.revision, after.native, after.licence) == (True, "e" * 40, 512, "mit")
 
 
+@pytest.mark.parametrize("revision", ["", "@main"])
+@pytest.mark.parametrize("known", KNOWN_MODELS.values(), ids=KNOWN_MODELS.keys())
+def test_the_hub_id_of_a_known_model_has_its_options(
+    known: KnownModel, revision: str, settings: EngineSettings
+) -> None:
+    name = known.repo + revision
+    own = {"name", "title", "revision", "installed"}
+    before = resolve(name, settings).info
+    assert before.model_dump(exclude=own) == known.info.model_dump(exclude=own)
+    assert (before.name, before.installed, before.revision) == (name, False, UNFETCHED)
+    mark_fetched(name, settings, "e" * 40)
+    after = resolve(name, settings).info
+    assert after.model_dump(exclude=own) == known.info.model_dump(exclude=own)
+    assert (after.name, after.installed, after.revision) == (name, True, "e" * 40)
+
+
 def test_a_local_folder_has_a_revision_of_its_content(tmp_path: Path, settings: EngineSettings) -> None:
     folder = write_model(tmp_path / "mine")
     (folder / "unet" / "weights.safetensors").write_bytes(b"1")
@@ -118,6 +135,7 @@ def test_a_local_folder_has_a_revision_of_its_content(tmp_path: Path, settings: 
         ({"text_encoder": ["transformers", "T5EncoderModel"]}, {}, "diffusers"),
         ({}, {"in_channels": 9}, "diffusers"),
         ({}, {"time_cond_proj_dim": 256}, "diffusers"),
+        ({}, {"mid_block_type": None}, "diffusers"),
         ({}, {"down_block_types": ["SimpleCrossAttnDownBlock2D"]}, "diffusers"),
     ],
 )
@@ -125,6 +143,18 @@ def test_our_own_pipeline_draws_what_it_implements_and_diffusers_the_rest(
     tmp_path: Path, settings: EngineSettings, index: dict[str, object], unet: dict[str, object], kind: str
 ) -> None:
     assert resolve(str(write_model(tmp_path / "model", index, unet)), settings).kind == kind
+
+
+@pytest.mark.parametrize("name", sorted(_UNET_FIXED))
+def test_networks_that_our_own_pipeline_would_refuse_are_left_to_diffusers(
+    tmp_path: Path, settings: EngineSettings, name: str
+) -> None:
+    for value, kind in ((_UNET_FIXED[name], "native"), (None if _UNET_FIXED[name] else "other", "diffusers")):
+        assert resolve(str(write_model(tmp_path / "model", unet={name: value})), settings).kind == kind
+
+
+def test_what_our_own_networks_take_for_granted_is_written_down_twice_alike() -> None:
+    assert PLAIN_UNET == _UNET_FIXED
 
 
 @pytest.mark.parametrize(
@@ -152,6 +182,19 @@ def test_a_single_file_is_ours(tmp_path: Path, settings: EngineSettings, name: s
     path.write_bytes(b"weights")
     source = resolve(str(path), settings)
     assert (source.kind, source.path, source.info.native, source.info.title) == ("native", path, native, name)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".ckpt"])
+def test_what_a_single_file_predicts_is_part_of_its_revision(
+    tmp_path: Path, settings: EngineSettings, suffix: str
+) -> None:
+    path = tmp_path / f"model{suffix}"
+    path.write_bytes(b"weights")
+    revisions = [resolve(str(path), settings).info.revision]
+    for word in ("v", "eps"):
+        path.with_suffix(".yaml").write_text(f'parameterization: "{word}"\n')
+        revisions.append(resolve(str(path), settings).info.revision)
+    assert len(set(revisions)) == 3
 
 
 @pytest.mark.parametrize("name", ["sd16", "", "a/b/c", "../../etc", "..", "a b/c", "owner/.."])

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import inspect
 import json
 import shutil
+import types
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,7 +16,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 from engine.errors import GenerationCancelled, InputError, MemoryExhaustedError, WeightsError
 from engine.models.registry import ModelSource, resolve
 from engine.pipelines.base import Look
-from engine.pipelines.diffusers import SCHEDULERS, DiffusersPipeline
+from engine.pipelines.diffusers import NEEDED, SCHEDULERS, DiffusersPipeline, _draws_from_text
 from engine.pipelines.factory import make
 from engine.settings import EngineSettings
 from engine.types import NoteCode, Quality, Sampler
@@ -294,6 +296,51 @@ def test_a_pipeline_that_draws_nothing_from_text_is_one_sentence(
     (folder / "model_index.json").write_text(json.dumps(index))
     with pytest.raises(WeightsError, match="DDPMPipeline, which draws no pictures from text"):
         loaded(folder, settings)
+
+
+@pytest.mark.parametrize("kind", ["StableDiffusionInpaintPipeline", "StableDiffusionImg2ImgPipeline"])
+def test_a_pipeline_that_draws_over_images_is_one_sentence(
+    sd1: Sibling, settings: EngineSettings, tmp_path: Path, kind: str
+) -> None:
+    folder = Path(shutil.copytree(sd1.folder, tmp_path / "model"))
+    index = json.loads((folder / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(json.dumps(index | {"_class_name": kind}))
+    with pytest.raises(WeightsError, match=f"{kind}, which draws no pictures from text"):
+        loaded(folder, settings)
+
+
+def accepting(required: set[str], optional: set[str]) -> object:
+    """Something that is called with such options by name, and with more."""
+    kind = inspect.Parameter.KEYWORD_ONLY
+    parameters = [inspect.Parameter(name, kind) for name in sorted(required)]
+    parameters += [inspect.Parameter(name, kind, default=None) for name in sorted(optional - required)]
+    parameters.append(inspect.Parameter("more", inspect.Parameter.VAR_KEYWORD))
+
+    def draw(**_: object) -> None: ...
+
+    described: Any = draw
+    described.__signature__ = inspect.Signature(parameters)
+    return types.SimpleNamespace(__call__=described)
+
+
+@pytest.mark.parametrize(
+    ("required", "optional", "draws"),
+    [
+        (set(), set(), True),
+        ({"prompt"}, {"image"}, True),
+        (set(), {"strength"}, True),
+        ({"image"}, set(), False),
+        ({"prompt", "controls"}, set(), False),
+        (set(), {"mask_image"}, False),
+        (set(), {"control_image"}, False),
+        (set(), {"image", "strength"}, False),
+        (set(), {"image", "controlnet_conditioning_scale"}, False),
+    ],
+)
+def test_what_a_pipeline_accepts_tells_whether_text_is_enough(
+    required: set[str], optional: set[str], draws: bool
+) -> None:
+    assert _draws_from_text(accepting(required, NEEDED | optional)) == draws
 
 
 def test_a_pipeline_that_diffusers_does_not_know_is_one_sentence(settings: EngineSettings, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from engine.sd.unet import UNet
 from engine.settings import EngineSettings
 from engine.types import NoteCode, Quality, Sampler
 from tests.engine.pipelines.conftest import Sibling, ask, ignore_steps, psnr
+from tests.engine.sd.original_layout import single_file
 from tests.engine.sd.siblings import write_tokenizer
 
 PARITY = 60.0
@@ -314,6 +315,19 @@ def test_a_kernel_that_cannot_run_is_one_sentence(
 def test_a_device_that_is_not_there_is_one_sentence(sd1: Sibling, settings: EngineSettings) -> None:
     with pytest.raises(InputError, match="EASEL_DEVICE is cuda"):
         loaded(sd1.folder, settings, device="cuda")
+
+
+def test_what_stands_beside_a_ckpt_holds_for_its_conversion(
+    sd2: Sibling, settings: EngineSettings, tmp_path: Path
+) -> None:
+    path = tmp_path / "finetune.ckpt"
+    torch.save({"state_dict": single_file(sd2.theirs, second=True)}, path)
+    write_tokenizer(tmp_path / "tokenizer", pad="!")
+    assert loaded(path, settings)._parts.prediction == "epsilon"
+    path.with_suffix(".yaml").write_text('model:\n  params:\n    parameterization: "v"\n')
+    pipeline = loaded(path, settings)
+    assert pipeline._origin.path.suffix == ".safetensors"
+    assert pipeline._parts.prediction == "v_prediction"
 
 
 def test_a_single_file_without_a_vocabulary_says_how_to_get_it(settings: EngineSettings, tmp_path: Path) -> None:

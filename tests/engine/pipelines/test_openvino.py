@@ -29,6 +29,8 @@ pytestmark = pytest.mark.skipif(not openvino.available(), reason="needs the extr
 ROOT = Path(__file__).parents[3]
 PATIENCE = 300.0
 EQUAL = 1e-5
+ROUNDED = 0.1
+"""Of networks that compute in bfloat16, which has eight bits."""
 
 
 @pytest.fixture(autouse=True)
@@ -93,6 +95,15 @@ def test_the_decoder(forge: OpenVINOForge, parts: Components) -> None:
     latents = torch.randn(1, 4, 8, 6)
     (ours,) = compiled(forge, "decoder", (latents,))(latents)
     assert relative_error(ours, parts.vae.decode_scaled(latents)) < EQUAL
+
+
+@pytest.mark.parametrize("half", [True, False])
+def test_bfloat16_comes_in_and_goes_out(origin: Origin, parts: Components, half: bool) -> None:
+    forge = OpenVINOForge(origin, threads=1, half=half)
+    latents = torch.randn(1, 4, 4, 4).bfloat16()
+    (ours,) = compiled(forge, "decoder", (latents,))(latents)
+    assert ours.dtype == torch.bfloat16
+    assert relative_error(ours.float(), parts.vae.decode_scaled(latents.float())) < ROUNDED
 
 
 def test_a_process_that_ends_while_it_compiles_ends_in_order(origin: Origin) -> None:

@@ -5,7 +5,6 @@ import shutil
 import sys
 import types
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,29 +34,6 @@ def assert_same_weights(ours: Components, theirs: Components) -> None:
         assert all(torch.equal(weight, expected[key]) for key, weight in one.state_dict().items())
 
 
-def write_single(pair: Pair, path: Path) -> Path:
-    save_file(single_file(pair.theirs, second=pair.family == "sd2"), path)
-    write_tokenizer(path.parent / "tokenizer", pad="!" if pair.family == "sd2" else "<|endoftext|>")
-    return path
-
-
-@pytest.fixture(scope="module")
-def singles(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Pair], Path]:
-    return cache(lambda pair: write_single(pair, tmp_path_factory.mktemp("single") / "v2-1_768-ema-pruned.safetensors"))
-
-
-@pytest.fixture
-def published(pair: Pair, singles: Callable[[Pair], Path]) -> Path:
-    """The pair's weights in a single file, not to be changed."""
-    return singles(pair)
-
-
-@pytest.fixture
-def single(published: Path, tmp_path: Path) -> Path:
-    shutil.copytree(published.parent, tmp_path, dirs_exist_ok=True)
-    return tmp_path / published.name
-
-
 @pytest.fixture
 def folder(pair: Pair, tmp_path: Path) -> Path:
     copy = tmp_path / "model"
@@ -83,20 +59,6 @@ def test_a_single_file_is_the_folder(pair: Pair, single: Path) -> None:
     assert ours.text_encoder.config == pair.ours.text_encoder.config
     assert ours.tokenizer(["a cat!"]) == pair.ours.tokenizer(["a cat!"])
     assert ours.schedule.sigmas == pytest.approx(pair.ours.schedule.sigmas)
-
-
-def test_what_a_single_file_predicts(pair: Pair, single: Path) -> None:
-    expected = "epsilon" if pair.family == "sd1" else "v_prediction"
-    assert load(single).prediction == expected
-    assert load(single, prediction="epsilon").prediction == "epsilon"
-    base = single.rename(single.with_name("v2-1_512-ema-pruned.safetensors"))
-    assert load(base).prediction == "epsilon"
-    assert load(base, prediction="v_prediction").prediction == "v_prediction"
-
-
-def test_the_folder_says_what_it_predicts_and_may_be_overruled(pair: Pair) -> None:
-    assert pair.ours.prediction == ("epsilon" if pair.family == "sd1" else "v_prediction")
-    assert load(pair.folder, prediction="v_prediction").prediction == "v_prediction"
 
 
 def test_networks_are_placed_as_wanted(pair: Pair, single: Path) -> None:
@@ -247,6 +209,17 @@ def change(path: Path, edit: Callable[[dict[str, torch.Tensor]], None]) -> None:
 def test_single_files_are_loaded_strictly(single: Path, edit: Any, sentence: str) -> None:
     change(single, edit)
     with pytest.raises(WeightsError, match=sentence):
+        load(single)
+
+
+@pytest.mark.parametrize("channels", [9, 8], ids=["inpainting", "instruct-pix2pix"])
+def test_models_that_need_an_image_are_one_clear_sentence(single: Path, channels: int) -> None:
+    def widen(state: dict[str, torch.Tensor]) -> None:
+        first = state["model.diffusion_model.input_blocks.0.0.weight"]
+        state["model.diffusion_model.input_blocks.0.0.weight"] = first.repeat(1, 3, 1, 1)[:, :channels].contiguous()
+
+    change(single, widen)
+    with pytest.raises(WeightsError, match=rf"from text alone: its network takes {channels} channels and gives 4"):
         load(single)
 
 

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from diffusers import UNet2DConditionModel
 from torch import nn
+from torch.nn.attention import sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
-from engine.sd.attention import AttentionSettings
+from engine.sd.attention import KERNELS, AttentionSettings, Backend, attend
 from engine.sd.checkpoint import Placement, load
 from engine.sd.config import UNetConfig
 from engine.sd.hoisting import Hoisted, pack_projections
@@ -84,6 +86,16 @@ def test_other_ways_to_attend_change_nothing(pair: Pair, settings: AttentionSett
     other = load(pair.folder, Placement(attention=settings))
     inputs = unet_inputs(2, 16, 16)
     assert relative_error(other.unet(*inputs), pair.ours.unet(*inputs)) < 1e-5
+
+
+@pytest.mark.parametrize("backend", sorted(KERNELS))
+def test_whatever_is_chosen_serves_every_thread(backend: Backend) -> None:
+    query, key, value = (noise(2, 3, 5, 8, seed=seed) for seed in range(3))
+    expected = attend(query, key, value, AttentionSettings(backend="math"))
+    assert relative_error(attend(query, key, value, AttentionSettings(backend=backend)), expected) < 1e-5
+    with sdpa_kernel(KERNELS[backend]):
+        for shaped in ((query, key, value), (query[0], key[0], value[0])):  # no fast kernel takes the latter
+            assert torch.isfinite(F.scaled_dot_product_attention(*shaped)).all()
 
 
 def hoisted_inputs(hoisted: Hoisted, batch: int, side: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import CLIPTokenizer
 
 from engine.sd.tokenizer import END, MAX_CHARACTERS, START, Tokenizer, read_merges
 from tests.engine.sd.siblings import MERGES, reference_tokenizer, vocabulary, write_tokenizer
@@ -109,6 +110,27 @@ def test_padding_tokens_are_written_in_two_ways(tmp_path: Path) -> None:
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
     loaded = Tokenizer.load(tmp_path)
     assert (loaded.length, loaded.pad) == (77, vocabulary()["!"])
+
+
+@pytest.mark.parametrize("written", ["!", {"content": "!", "lstrip": False}], ids=["plain", "as an object"])
+@pytest.mark.parametrize("config", [{}, {"added_tokens_decoder": {}}], ids=["old", "with added tokens"])
+def test_where_two_files_name_padding_tokens_transformers_decides(
+    tmp_path: Path, written: object, config: dict[str, object]
+) -> None:
+    write_tokenizer(tmp_path, pad=END)
+    path = tmp_path / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | config))
+    (tmp_path / "special_tokens_map.json").write_text(json.dumps({"pad_token": written}))
+    theirs = CLIPTokenizer.from_pretrained(tmp_path)
+    ids = theirs("the cat", padding="max_length", max_length=77, truncation=True)["input_ids"]
+    assert Tokenizer.load(tmp_path)(["the cat"]) == [ids]
+
+
+def test_a_map_of_special_tokens_without_a_configuration_is_read(tmp_path: Path) -> None:
+    write_tokenizer(tmp_path)
+    (tmp_path / "tokenizer_config.json").unlink()
+    (tmp_path / "special_tokens_map.json").write_text(json.dumps({"pad_token": "!"}))
+    assert Tokenizer.load(tmp_path).pad == vocabulary()["!"]
 
 
 def test_merges_keep_their_order_and_lose_the_version() -> None:
