@@ -205,7 +205,9 @@ class Engine(CacheDesk):
         return make(
             request,
             revision=source.info.revision,
-            fingerprint=f"{source.kind}:{settings.precision}{':int8' if settings.int8 else ''}",
+            fingerprint=":".join(
+                filter(None, (source.kind, settings.precision, "int8" * settings.int8, source.reading))
+            ),
             filter_version=self._safety.version,
             strict=strict,
             scope=scope,

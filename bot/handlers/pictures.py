@@ -11,7 +11,7 @@ from bot.chat import Invocation, Place, Requester, Update
 from bot.errors import BadInputError, NotAllowedError, NotFoundError
 from bot.handlers.base import Context, arguments
 from bot.handlers.imagine import draw, follow
-from bot.handlers.rules import without_defaults
+from bot.handlers.rules import still_offered, without_defaults
 from bot.handlers.seen import seen_picture, sees_pictures, withheld
 from bot.store.rows import JobRow
 from engine.types import MAX_VARIATIONS, ImageRequest, Layer, ResolvedRequest, Variation
@@ -33,8 +33,9 @@ async def reroll(invocation: Invocation, context: Context) -> AsyncGenerator[Upd
     job, index = await seen_picture(invocation, context, arguments(invocation, "job", "number"), USAGE["reroll"])
     if job.pictures[index].deleted is not None:
         raise _deleted(job, index, invocation.requester.locale)
-    fresh = {"seed": context.draw_seed(), "variations": (), "upscale": 1}
-    async with aclosing(draw((job.asked[index].model_copy(update=fresh),), invocation, context)) as updates:
+    asked = still_offered(job.asked[index], await context.client.info(), context)
+    fresh = asked.model_copy(update={"seed": context.draw_seed(), "variations": (), "upscale": 1})
+    async with aclosing(draw((fresh,), invocation, context)) as updates:
         async for update in updates:
             yield update
 

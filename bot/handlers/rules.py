@@ -111,6 +111,14 @@ def to_keep(request: ImageRequest, resolved: ResolvedRequest, context: Context) 
     return filled
 
 
+def still_offered(request: ImageRequest, info: EngineInfo, context: Context) -> ImageRequest:
+    """What was kept, without a style that the operator has taken away since, or a model that moderators have."""
+    styles = {name.casefold() for name in context.settings.styles}
+    models = {model.name for model in offered(info, context.community).models}
+    gone = {"style": (request.style or "").casefold() not in styles, "model": request.model not in models}
+    return request.model_copy(update={name: None for name, is_gone in gone.items() if is_gone})
+
+
 def without_defaults(context: Context) -> Context:
     """The same for a picture of which all is known: it is drawn as it was, whatever the defaults have become."""
     options = {name: value for name, value in context.community.options.items() if name in OF_THE_PLACE}

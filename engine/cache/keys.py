@@ -8,7 +8,7 @@ from typing import Any
 
 from engine.types import ResolvedRequest, Watermark
 
-SCHEMA = 2
+SCHEMA = 1
 """Raised when a key's ingredients change their meaning; old entries are then never found again and age out."""
 
 NOT_PIXELS = frozenset(

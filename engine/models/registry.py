@@ -77,6 +77,8 @@ class ModelSource:
     """Folder in the diffusers layout, or a single file in the original layout."""
     kind: Kind
     """Who draws: our own Stable Diffusion, or diffusers."""
+    reading: str = ""
+    """What sets its pictures apart from those of versions of the engine that read its files otherwise."""
     native_only: bool = False
     """The model draws at its native size alone; other sizes are enlarged from it."""
 
@@ -159,7 +161,7 @@ def _known(model: KnownModel, settings: EngineSettings) -> ModelSource:
     info = model.info.model_copy(update={"installed": installed})
     if model.file:
         return ModelSource(info=info, path=folder / model.file, kind="native")
-    return ModelSource(info=info, path=folder, kind=_kind(folder))
+    return _folder(info, folder)
 
 
 def _hub(name: str, recipe: Recipe, settings: EngineSettings) -> ModelSource:
@@ -172,7 +174,7 @@ def _hub(name: str, recipe: Recipe, settings: EngineSettings) -> ModelSource:
     if known := _known_repository(recipe.repo):
         facts = {"name": name, "revision": info.revision, "installed": info.installed}
         info = known.info.model_copy(update=facts)
-    return ModelSource(info=info, path=folder, kind=_kind(folder))
+    return _folder(info, folder)
 
 
 def _local(name: str, path: Path) -> ModelSource:
@@ -180,12 +182,26 @@ def _local(name: str, path: Path) -> ModelSource:
         if not (path / "model_index.json").is_file():
             raise UnknownModelError(f"{path} is no model: a folder in the diffusers layout has a model_index.json.")
         info = _generic_info(name, path.resolve().name, f"local-{fingerprint(_content(path))}", _native_side(path))
-        return ModelSource(info=info, path=path, kind=_kind(path))
+        return _folder(info, path)
     if path.suffix not in SINGLE_FILES:
         raise UnknownModelError(f"{path} is no model: a single file must end in {' or '.join(SINGLE_FILES)}.")
     native = SINGLE_FILE_LARGE if str(SINGLE_FILE_LARGE) in path.stem else SINGLE_FILE_NATIVE
     info = _generic_info(name, path.stem, f"local-{fingerprint(_with_config(path))}", native)
     return ModelSource(info=info, path=path, kind="native")
+
+
+def _folder(info: ModelInfo, folder: Path) -> ModelSource:
+    """A model in the diffusers layout."""
+    kind = _kind(folder)
+    return ModelSource(info=info, path=folder, kind=kind, reading=_padding(folder) if kind == "native" else "")
+
+
+def _padding(folder: Path) -> str:
+    """Whether two files name different padding tokens; the second, which is right, was not always read."""
+    tokenizer = folder / "tokenizer"
+    config, special = _read_json(tokenizer / "tokenizer_config.json"), _read_json(tokenizer / "special_tokens_map.json")
+    overruled = "added_tokens_decoder" not in config and "pad_token" in special
+    return "padding" if overruled and special["pad_token"] != config.get("pad_token") else ""
 
 
 def _generic_info(name: str, title: str, revision: str, native: int, *, licence: str = "") -> ModelInfo:

@@ -29,6 +29,8 @@ _S = "s5$z"
 _SIBILANTS = ("s", "x", "z", "ch", "sh")
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1780-\u17ff\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff]")
 """Thai, Lao, Khmer, Han, kana, Hangul: scripts in which words aren't set apart by spaces."""
+_OF_A_WORD_BEFORE = "少幼全"
+"""Signs that take the first one of an innocent phrase for a word of theirs: a girl, a girl, all naked."""
 _NUMBER = re.compile(r"[\d+]{1,4}|[^\W\d_]\d{1,2}")
 """Years, sums and model names such as A55, which could be read as letters."""
 _ENTRY_WORD = re.compile(r"[^\W_@$!|+*]+(?:[@$!|+]+[^\W_@$!|+*]*)*|[@$!|+]+[^\W_]+")
@@ -126,7 +128,7 @@ def _phrase_pattern(phrases: Iterable[str]) -> re.Pattern[str] | None:
     unspaced: list[str] = []
     for phrase in sorted(phrases):
         if _UNSPACED.search(phrase):
-            unspaced.append(re.escape(phrase))
+            unspaced.append(rf"(?<![{_OF_A_WORD_BEFORE}]){re.escape(phrase)}")
         else:
             by_first.setdefault(_with_gaps(phrase[0]), []).append(_with_gaps(phrase[1:]))
     firsts = "|".join(f"{first}(?:{'|'.join(rests)})" for first, rests in by_first.items())

@@ -146,6 +146,27 @@ async def test_a_chosen_style_comes_before_the_communitys_options(tmp_path: Path
     assert (filled.steps, filled.prompt) == (9, "plain a cat")
 
 
+async def test_a_default_style_that_is_gone_stops_nobody_from_drawing_anew(tmp_path: Path) -> None:
+    styles = {"plain": Style(template="plain {prompt}")}
+    async with running(Settings(home=tmp_path, styles=styles), ScriptedEngine()) as app:
+        await put(app, "options --style plain")
+        job = (await drawn(app, "a cat")).job
+    async with running(Settings(home=tmp_path, styles={}), ScriptedEngine()) as app:
+        assert (await made(app, "reroll", job)).pictures[0].image.request.prompt == "a cat"
+        assert 'no style "plain"' in (await complaint(app, "upscale", job)).text
+
+
+async def test_a_model_that_moderators_took_away_stops_nobody_from_drawing_anew(
+    app: App, engine: ScriptedEngine
+) -> None:
+    models = tuple(MODEL.model_copy(update={"name": name}) for name in ("emoji", "sd15"))
+    engine._info = EngineInfo(models=models, default_model="emoji")
+    await put(app, "models sd15")
+    job = (await drawn(app, "a cat")).job
+    await put(app, "models emoji")
+    assert (await made(app, "reroll", job)).pictures[0].image.request.model == "emoji"
+
+
 DEFAULTS = "options --style photo --negative text --quality fast --strength 0.3"
 
 

@@ -51,6 +51,25 @@ def mark_fetched(name: str, settings: EngineSettings, revision: str) -> Path:
     return folder
 
 
+@pytest.mark.parametrize(
+    ("config", "special", "reading"),
+    [
+        ({"pad_token": "<|endoftext|>"}, {"pad_token": "!"}, "padding"),
+        ({"pad_token": "!"}, {"pad_token": "!"}, ""),
+        ({"pad_token": "<|endoftext|>", "added_tokens_decoder": {}}, {"pad_token": "!"}, ""),
+        ({"pad_token": "<|endoftext|>"}, {}, ""),
+    ],
+)
+def test_what_is_read_otherwise_than_before_is_told(
+    tmp_path: Path, settings: EngineSettings, config: dict[str, object], special: dict[str, object], reading: str
+) -> None:
+    folder = write_model(tmp_path / "model")
+    (folder / "tokenizer").mkdir()
+    (folder / "tokenizer" / "tokenizer_config.json").write_text(json.dumps(config))
+    (folder / "tokenizer" / "special_tokens_map.json").write_text(json.dumps(special))
+    assert resolve(str(folder), settings).reading == reading
+
+
 @pytest.mark.parametrize("name", known_models())
 def test_every_known_model_resolves_with_sensible_defaults(name: str, settings: EngineSettings) -> None:
     info = resolve(name, settings).info

@@ -79,6 +79,15 @@ def test_two_words_in_one(written: str) -> None:
     assert judge(f"{written}, in the park") == CATEGORY
 
 
+@pytest.mark.parametrize(
+    "written",
+    ["少女性交", "幼女性交", "少女性爱", "萝莉女性爱", "少女全裸足を開く", "幼女全裸足", "childfuck", "teenfucked",
+     "lolipenis", "childmasturbating", "babyorgasm", "loliuncensored"],
+)  # fmt: skip
+def test_an_innocent_phrase_hides_nothing_around_it(written: str) -> None:
+    assert judge(written) == CATEGORY
+
+
 INNOCENT = (Path(__file__).parents[2] / "data" / "safety" / "with_minors.txt").read_text(encoding="utf-8").splitlines()
 
 
