@@ -123,17 +123,18 @@ class Entry:
 
 
 def _phrase_pattern(phrases: Iterable[str]) -> re.Pattern[str] | None:
-    """Plainly written words and phrases, each with an s or without; anywhere, where no spaces set words apart."""
+    """Plainly written words and phrases, each with an s or without."""
     by_first: dict[str, list[str]] = {}
-    unspaced: list[str] = []
     for phrase in sorted(phrases):
-        if _UNSPACED.search(phrase):
-            unspaced.append(rf"(?<![{_OF_A_WORD_BEFORE}]){re.escape(phrase)}")
-        else:
-            by_first.setdefault(_with_gaps(phrase[0]), []).append(_with_gaps(phrase[1:]))
+        by_first.setdefault(_with_gaps(phrase[0]), []).append(_with_gaps(phrase[1:]))
     firsts = "|".join(f"{first}(?:{'|'.join(rests)})" for first, rests in by_first.items())
-    patterns = ([rf"(?<!\w)(?:{firsts})s?(?!\w)"] if firsts else []) + unspaced
-    return re.compile("|".join(patterns)) if patterns else None
+    return re.compile(rf"(?<!\w)(?:{firsts})s?(?!\w)") if firsts else None
+
+
+def _unspaced_pattern(phrases: Iterable[str]) -> re.Pattern[str] | None:
+    """Words and phrases of scripts in which they stand anywhere."""
+    anywhere = "|".join(map(re.escape, sorted(phrases)))
+    return re.compile(rf"(?<![{_OF_A_WORD_BEFORE}])(?:{anywhere})") if anywhere else None
 
 
 def _with_gaps(text: str) -> str:
@@ -147,7 +148,9 @@ class Lexicon:
         """`words`: category -> entries; `innocent`: words and phrases that are read over when written plainly."""
         entries = {Entry(canonical(word), name): None for name, group in words.items() for word in group}
         self.entries = tuple(entry for entry in entries if entry.text)
-        self._innocent = _phrase_pattern({_plainly(phrase) for phrase in innocent} - {""})
+        plain = {_plainly(phrase) for phrase in innocent} - {""}
+        unspaced = {phrase for phrase in plain if _UNSPACED.search(phrase)}
+        self._innocent, self._innocent_unspaced = _phrase_pattern(plain - unspaced), _unspaced_pattern(unspaced)
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -156,9 +159,14 @@ class Lexicon:
 
     def without_innocent(self, text: Views) -> Views:
         """A text without the phrases that are read over."""
-        if self._innocent is None:
-            return text
-        return Views(self._innocent.sub(_GAP, text.plain), self._innocent.sub(_GAP, text.parted))
+        return Views(self._left_of(text.plain), self._left_of(text.parted))
+
+    def _left_of(self, text: str) -> str:
+        """What is left of a text when its innocent phrases are taken out."""
+        left = self._innocent.sub(_GAP, text) if self._innocent else text
+        if self._innocent_unspaced and _UNSPACED.search(left):
+            left = self._innocent_unspaced.sub(_GAP, left)
+        return left
 
     def find(self, text: str) -> frozenset[str]:
         """Categories of the words in a text as it was typed."""

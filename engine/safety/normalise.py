@@ -275,10 +275,9 @@ def views(text: str) -> Views:
     folded = text.translate(_FOLDED)
     plain = _laid_out(_without_unseen(folded, ""))
     if not _UNSEEN_BETWEEN.search(folded):
-        before = plain.split(" ")
-        return Views(
-            plain, _stretches(before, [_PARTING.sub(" ", word) for word in before]) if _PARTING.search(plain) else ""
-        )
+        parted = _PARTING.sub(_UNSEEN, plain)
+        changed = _stretches(plain.split(" "), parted.split(" ")) if parted != plain else ""
+        return Views(plain, changed.replace(_UNSEEN, " "))
     # An accent that is a mark of its own parts nothing: models read it composed.
     composed = _ACCENTED.sub(lambda letter: unicodedata.normalize("NFC", letter[0]), text)
     spaced = _laid_out(_without_unseen(composed.translate(_FOLDED), " "))

@@ -30,6 +30,7 @@ GLUED = frozenset({"minor", "sexual"})
 _ROOM_FOR_TWO = re.compile(r"\w{7,}")
 _END = "\n"
 _AGE_IN_WORD = re.compile(r"(?<!\d)(?:1[0-7]|0?[1-9])(?:years?|yrs?)old")
+_OLD_IN_WORD = ("yearold", "yearsold", "yrold", "yrsold")
 _AGE_WORDS = ("year", "yr", "month", "week", "age", "under", "below", "younger")
 _AGE_LETTERS = re.compile(r"y[\W_]{0,3}o")
 
@@ -79,7 +80,8 @@ def _glued(text: str) -> frozenset[str]:
 def _tells_age(text: str) -> bool:
     """Whether a text gives an age under 18; most hold nothing that could, which is quickly seen."""
     hinted = any(word in text for word in _AGE_WORDS) or _AGE_LETTERS.search(text)
-    return bool(hinted and (_AGE.search(text) or _AGE_IN_WORD.search(text)))
+    in_word = any(word in text for word in _OLD_IN_WORD)
+    return bool((hinted and _AGE.search(text)) or (in_word and _AGE_IN_WORD.search(text)))
 
 
 def judge(wanted: frozenset[str], unwanted: frozenset[str]) -> str | None:
