@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +11,7 @@ from typing import Any, Literal
 from engine.errors import UnknownModelError
 from engine.models.manifest import Manifest, fingerprint
 from engine.models.recipes import KNOWN_MODELS, KnownModel, Recipe
+from engine.plain_unet import PLAIN_UNET
 from engine.settings import EngineSettings
 from engine.types import SIZE_STEP, ModelInfo, Sampler
 
@@ -41,30 +41,6 @@ NATIVE_PARTS = {
 IGNORED_PARTS = {"scheduler", "safety_checker", "feature_extractor", "image_encoder"}
 """Parts that our own pipeline replaces or does without."""
 PLAIN_BLOCKS = {"CrossAttnDownBlock2D", "DownBlock2D"}
-PLAIN_UNET: Mapping[str, object] = {
-    "act_fn": "silu",
-    "addition_embed_type": None,
-    "attention_type": "default",
-    "center_input_sample": False,
-    "class_embed_type": None,
-    "conv_in_kernel": 3,
-    "conv_out_kernel": 3,
-    "cross_attention_norm": None,
-    "downsample_padding": 1,
-    "dual_cross_attention": False,
-    "encoder_hid_dim": None,
-    "flip_sin_to_cos": True,
-    "freq_shift": 0,
-    "mid_block_scale_factor": 1,
-    "mid_block_type": "UNetMidBlock2DCrossAttn",
-    "num_class_embeds": None,
-    "only_cross_attention": False,
-    "resnet_time_scale_shift": "default",
-    "time_cond_proj_dim": None,
-    "time_embedding_type": "positional",
-}
-"""What `engine.sd` takes for granted of a UNet, where its configuration says anything of it."""
-
 Kind = Literal["native", "diffusers"]
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import compress, count
@@ -128,12 +129,13 @@ def _fold_once(text: str) -> str:
     return unicodedata.normalize("NFKC", bare).translate(_LETTERS).casefold().translate(_LETTERS)
 
 
-def _fold_letter(letter: str) -> str:
+def _settled(step: Callable[[str], str], text: str) -> str:
+    """What a step makes of a text once it changes nothing any more."""
     for _ in range(_MOST_PASSES):
-        letter, before = _fold_once(letter), letter
-        if letter == before:
+        text, before = step(text), text
+        if text == before:
             break
-    return letter
+    return text
 
 
 _UNSEEN = "\0"
@@ -150,7 +152,7 @@ class _Letters(dict[int, str]):
         elif code >= _KEPT and not unicodedata.decomposition(letter):
             folded = letter  # Han, without case
         else:
-            folded = _fold_letter(letter)
+            folded = _settled(_fold_once, letter)
         if code < _KEPT:
             self[code] = folded
         return folded
@@ -303,8 +305,4 @@ def _readable_once(text: str) -> str:
 
 def normalise(text: str) -> str:
     """The likeliest reading of a text, for checkers that read sentences; normalising again changes nothing."""
-    for _ in range(_MOST_PASSES):
-        text, before = _readable_once(text), text
-        if text == before:
-            break
-    return text
+    return _settled(_readable_once, text)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
+
+from engine.plain_unet import PLAIN_UNET
 
 Config = dict[str, Any]
 """A parsed `config.json`."""
@@ -15,34 +18,11 @@ BetaSchedule = Literal["scaled_linear", "linear", "squaredcos_cap_v2"]
 Activation = Literal["quick_gelu", "gelu"]
 
 
-_UNET_FIXED: Config = {
-    "act_fn": "silu",
-    "addition_embed_type": None,
-    "attention_type": "default",
-    "center_input_sample": False,
-    "class_embed_type": None,
-    "conv_in_kernel": 3,
-    "conv_out_kernel": 3,
-    "cross_attention_norm": None,
-    "downsample_padding": 1,
-    "dual_cross_attention": False,
-    "encoder_hid_dim": None,
-    "flip_sin_to_cos": True,
-    "freq_shift": 0,
-    "mid_block_scale_factor": 1,
-    "mid_block_type": "UNetMidBlock2DCrossAttn",
-    "num_class_embeds": None,
-    "only_cross_attention": False,
-    "resnet_time_scale_shift": "default",
-    "time_cond_proj_dim": None,
-    "time_embedding_type": "positional",
-}
-"""What all of 1.x and 2.x agree on and the networks here take for granted."""
 _VAE_FIXED: Config = {"act_fn": "silu", "in_channels": 3, "out_channels": 3, "use_quant_conv": True}
 _SCHEDULE_FIXED: Config = {"clip_sample": False, "thresholding": False, "trained_betas": None}
 
 
-def _refuse_others(config: Config, fixed: Config) -> None:
+def _refuse_others(config: Config, fixed: Mapping[str, object]) -> None:
     """Raise ValueError where a configuration asks for what would otherwise silently be left out."""
     for name, value in fixed.items():
         if config.get(name, value) != value:
@@ -107,7 +87,7 @@ class UNetConfig:
     @classmethod
     def from_dict(cls, config: Config) -> UNetConfig:
         """Read the `unet/config.json` of a diffusers folder. Raises ValueError for kinds unknown here."""
-        _refuse_others(config, _UNET_FIXED)
+        _refuse_others(config, PLAIN_UNET)
         widths = tuple(config["block_out_channels"])
         # Where `num_attention_heads` is unset, diffusers reads the *number* of heads from `attention_head_dim`.
         heads = config.get("num_attention_heads") or config["attention_head_dim"]

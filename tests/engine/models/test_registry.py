@@ -10,8 +10,8 @@ import pytest
 from engine.errors import UnknownModelError
 from engine.models.manifest import FileRecord, Manifest
 from engine.models.recipes import KNOWN_MODELS, KnownModel
-from engine.models.registry import EMOJI, PLAIN_UNET, UNFETCHED, known_models, model_folder, resolve
-from engine.sd.config import _UNET_FIXED
+from engine.models.registry import EMOJI, UNFETCHED, known_models, model_folder, resolve
+from engine.plain_unet import PLAIN_UNET
 from engine.settings import EngineSettings
 from engine.types import SIZE_STEP, ModelInfo
 
@@ -164,16 +164,12 @@ def test_our_own_pipeline_draws_what_it_implements_and_diffusers_the_rest(
     assert resolve(str(write_model(tmp_path / "model", index, unet)), settings).kind == kind
 
 
-@pytest.mark.parametrize("name", sorted(_UNET_FIXED))
+@pytest.mark.parametrize("name", sorted(PLAIN_UNET))
 def test_networks_that_our_own_pipeline_would_refuse_are_left_to_diffusers(
     tmp_path: Path, settings: EngineSettings, name: str
 ) -> None:
-    for value, kind in ((_UNET_FIXED[name], "native"), (None if _UNET_FIXED[name] else "other", "diffusers")):
+    for value, kind in ((PLAIN_UNET[name], "native"), (None if PLAIN_UNET[name] else "other", "diffusers")):
         assert resolve(str(write_model(tmp_path / "model", unet={name: value})), settings).kind == kind
-
-
-def test_what_our_own_networks_take_for_granted_is_written_down_twice_alike() -> None:
-    assert PLAIN_UNET == _UNET_FIXED
 
 
 @pytest.mark.parametrize(
