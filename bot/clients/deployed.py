@@ -6,6 +6,7 @@ This process needs neither torch nor the engine: what crosses is the JSON of `en
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import re
 from collections import defaultdict
@@ -99,7 +100,7 @@ class DeployedEngine:
         self._asking = asyncio.Semaphore(ASK_AT_ONCE)
         self._sessions: defaultdict[str, set[Session]] = defaultdict(set)
         self._info: EngineInfo | None = None
-        self._info_asked = 0.0
+        self._info_asked = -math.inf
         self._refresh: asyncio.Task[None] | None = None
 
     async def start(self) -> None:

@@ -26,8 +26,10 @@ class Edge(Deployed):
 
 
 @asynccontextmanager
-async def meeting(handle: ModalHandle, **options: Any) -> AsyncIterator[DeployedEngine]:
-    clock = VirtualClock()
+async def meeting(
+    handle: ModalHandle, *, clock: VirtualClock | None = None, **options: Any
+) -> AsyncIterator[DeployedEngine]:
+    clock = clock or VirtualClock()
     handle.clock = clock
     values: dict[str, Any] = {"deadline": 1800.0, "startup": 300.0, "clock": clock, "jitter": lambda pause: pause}
     client = DeployedEngine(Edge(handle), **(values | options))

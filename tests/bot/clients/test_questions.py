@@ -15,6 +15,7 @@ from engine.errors import EngineError, InputError, UnreachableError, VersionMism
 from engine.types import Image, Stage
 from tests.bot.clients.meeting import follow, meeting, stages
 from tests.fakes.modal_handle import DOWN, Fault, ModalHandle
+from tests.fakes.virtual_clock import VirtualClock
 
 
 async def test_an_answer_within_the_patience_is_no_cold_start() -> None:
@@ -73,6 +74,20 @@ async def test_the_bot_starts_without_the_engine_if_it_knew_it_before(tmp_path: 
         await client.start()
         with pytest.raises(UnreachableError):
             await client.info()
+
+
+async def test_an_engine_that_was_away_is_asked_again_on_a_machine_that_has_just_started(tmp_path: Path) -> None:
+    """Its clock has not come as far as what is known may be old."""
+    memory = tmp_path / "engine.json"
+    async with meeting(ModalHandle(), memory=memory) as client:
+        await client.start()
+    handle = ModalHandle(faults=[DOWN] * 3)
+    async with meeting(handle, clock=VirtualClock(10.0), memory=memory) as client:
+        await client.start()
+        asked = len(handle.questions)
+        await client.info()
+        await handle.clock.sleep(1)
+        assert len(handle.questions) == asked + 1
 
 
 async def test_a_bot_that_was_deployed_with_its_engine_doesn_t_wait_for_it_to_start(tmp_path: Path) -> None:

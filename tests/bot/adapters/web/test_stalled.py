@@ -152,6 +152,7 @@ async def test_there_are_only_so_many_connections(address: str, monkeypatch: pyt
         assert b" 401 " in await first.reader.readline(), "who was there before stays"
 
 
+@pytest.mark.asyncio(loop_scope="function")  # the page's own loop would wait until that time has really come
 async def test_it_is_the_whole_body_that_is_waited_for_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """A byte now and then is no reason to wait any longer."""
     loop, now = asyncio.get_running_loop(), 1_000.0
