@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
+from engine.safety.tables import Table
+
 MAX_STEPS = 100_000
 """Steps between states that are kept, a hundred megabytes at worst; then all are forgotten and made anew."""
-_KEPT = 0x20000
-"""Code points below are remembered in tables, the rest are rare and many."""
 _LETTER = "\0"
 """Stands for all letters and digits that no pattern knows, and for the underscore."""
 _GAP = " "
@@ -31,18 +31,9 @@ class Place(NamedTuple):
     """Whether a pattern may end here."""
 
 
-class _Alphabet(dict[int, str]):
-    """A table for str.translate that leaves the characters that patterns know, so that texts lead to few states."""
-
-    def __init__(self, known: Collection[str]) -> None:
-        super().__init__((ord(sign), sign) for sign in known)
-
-    def __missing__(self, code: int) -> str:
-        sign = chr(code)
-        stands_for = _LETTER if sign.isalnum() or sign == "_" else _GAP
-        if code < _KEPT:
-            self[code] = stands_for
-        return stands_for
+def _alphabet(known: Collection[str]) -> Table:
+    """The characters that patterns know, one letter and one gap for all others: so texts lead to few states."""
+    return Table(lambda sign: sign if sign in known else _LETTER if sign.isalnum() or sign == "_" else _GAP)
 
 
 class _State(dict[str, "_State"]):
@@ -84,7 +75,7 @@ class Automaton:
                     between.add(index)
                 for sign in place.signs or "":
                     takes.setdefault(sign, set()).add(index)
-        self._alphabet = _Alphabet(takes)
+        self._alphabet = _alphabet(frozenset(takes))
         self._takes = {sign: frozenset(at if _in_word(sign) else at | between) for sign, at in takes.items()}
         self._starts = {sign: at & firsts for sign, at in self._takes.items()}
         self._forget()

@@ -7,14 +7,25 @@ An automaton walks through the text and names the entries that may end where it 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.resources import files
 from itertools import groupby
 
 from engine.safety.automaton import Automaton, Place
-from engine.safety.normalise import AMBIGUOUS, LEET, LONGEST_RUN, NEIGHBOURS, WIDEST_GAP, Views, fold, views
+from engine.safety.normalise import (
+    AMBIGUOUS,
+    FAR_APART,
+    LEET,
+    LONGEST_RUN,
+    NEIGHBOURS,
+    WIDEST_GAP,
+    Views,
+    fold,
+    letters_of,
+    views,
+)
 
 MASK = "*"
 """Written for any vowel."""
@@ -76,11 +87,6 @@ class Entry:
     category: str = field(compare=False)
 
     @cached_property
-    def runs(self) -> tuple[tuple[str, int], ...]:
-        """Its letters, each with how often it must stand there at least; `_GAP` parts words."""
-        return tuple((letter, min(len(list(run)), LONGEST_RUN)) for letter, run in groupby(self.text))
-
-    @cached_property
     def is_long(self) -> bool:
         """Whether it is looked for inside spelled-out text."""
         return len(self.text) >= _LONG
@@ -90,7 +96,7 @@ class Entry:
         """Every way to write it, at the end of a text."""
         steps = (
             _GAPS if letter == _GAP else f"[{re.escape(_readings(letter))}]{{{count},{2 * LONGEST_RUN}}}"
-            for letter, count in self.runs
+            for letter, count in _runs(self.text)
         )
         plural = f"(?:[{_E}][{_S}])?" if self.text.endswith(_SIBILANTS) else f"[{_S}]?"
         return re.compile(rf"(?<!\w){''.join(steps)}{plural}\Z")
@@ -108,18 +114,28 @@ class Entry:
 
     def places(self) -> list[Place]:
         """What `pattern` says, for the automaton."""
-        places: list[Place] = []
-        for letter, count in self.runs:
-            if letter == _GAP:
-                skips = range(1, WIDEST_GAP + 1)
-                places[-1] = Place(places[-1].signs, (*places[-1].follow, WIDEST_GAP + 1))
-                places += [Place(None, (1, WIDEST_GAP + 1 - skip)) for skip in skips]
-            else:
-                signs = _readings(letter)
-                places += [Place(signs, (1,))] * (count - 1) + [Place(signs, (0, 1))]
-        places[-1] = Place(places[-1].signs, places[-1].follow, final=True)
-        plural = [Place(_E, (1,))] if self.text.endswith(_SIBILANTS) else []
-        return [*places, *plural, Place(_S, (), final=True)]
+        return _places(self.text, _readings)
+
+
+def _runs(text: str) -> tuple[tuple[str, int], ...]:
+    """The letters of a text, each with how often it must stand there at least."""
+    return tuple((letter, min(len(list(run)), LONGEST_RUN)) for letter, run in groupby(text))
+
+
+def _places(text: str, readings: Callable[[str], str]) -> list[Place]:
+    """A word or phrase for the automaton, each letter in any of its readings and as often as one likes."""
+    places: list[Place] = []
+    for letter, count in _runs(text):
+        if letter == _GAP:
+            skips = range(1, WIDEST_GAP + 1)
+            places[-1] = Place(places[-1].signs, (*places[-1].follow, WIDEST_GAP + 1))
+            places += [Place(None, (1, WIDEST_GAP + 1 - skip)) for skip in skips]
+        else:
+            signs = readings(letter)
+            places += [Place(signs, (1,))] * (count - 1) + [Place(signs, (0, 1))]
+    places[-1] = Place(places[-1].signs, places[-1].follow, final=True)
+    plural = [Place(_E, (1,))] if text.endswith(_SIBILANTS) else []
+    return [*places, *plural, Place(_S, (), final=True)]
 
 
 def _phrase_pattern(phrases: Iterable[str]) -> re.Pattern[str] | None:
@@ -150,31 +166,46 @@ class Lexicon:
         self.entries = tuple(entry for entry in entries if entry.text)
         plain = {_plainly(phrase) for phrase in innocent} - {""}
         unspaced = {phrase for phrase in plain if _UNSPACED.search(phrase)}
-        self._innocent, self._innocent_unspaced = _phrase_pattern(plain - unspaced), _unspaced_pattern(unspaced)
+        self.innocent = tuple(sorted(plain - unspaced))
+        """Those that are words by themselves."""
+        self._innocent, self._innocent_unspaced = _phrase_pattern(self.innocent), _unspaced_pattern(unspaced)
+        letters = frozenset().union(*(entry.text for entry in self.entries))
+        self.signs = frozenset().union(_OF_A_WORD_BEFORE, *plain, *map(_readings, letters))
+        """All that it knows, or may mistake for something that it knows."""
 
     @property
     def words(self) -> tuple[str, ...]:
         """All entries, cleaned, in order."""
         return tuple(sorted(entry.text for entry in self.entries))
 
-    def without_innocent(self, text: Views) -> Views:
-        """A text without the phrases that are read over."""
-        return Views(self._left_of(text.plain), self._left_of(text.parted))
+    def without_innocent(self, text: Views, *, spaced: bool) -> Views:
+        """A text without the phrases that are read over; `spaced` says whether there may be any of `innocent`."""
+        return Views(self._left_of(text.plain, spaced), self._left_of(text.parted, spaced))
 
-    def _left_of(self, text: str) -> str:
+    def _left_of(self, text: str, spaced: bool) -> str:
         """What is left of a text when its innocent phrases are taken out."""
-        left = self._innocent.sub(_GAP, text) if self._innocent else text
-        if self._innocent_unspaced and _UNSPACED.search(left):
+        left = self._innocent.sub(_GAP, text) if self._innocent and spaced else text
+        if self._innocent_unspaced and not left.isascii() and _UNSPACED.search(left):
             left = self._innocent_unspaced.sub(_GAP, left)
         return left
 
     def find(self, text: str) -> frozenset[str]:
         """Categories of the words in a text as it was typed."""
-        return self._reader.find_in(views(text))[0]
+        return self._reader.find_in(self._reader.views(text))[0]
 
     @cached_property
     def _reader(self) -> Reader:
         return Reader(self)
+
+
+class _Found:
+    """What a walk has found, by the numbers of the lexicons."""
+
+    def __init__(self, lexicons: int) -> None:
+        self.categories: list[set[str]] = [set() for _ in range(lexicons)]
+        """Of all words, innocent or not."""
+        self.may_be_innocent = False
+        """Whether there may be an innocent phrase."""
 
 
 class Reader:
@@ -183,16 +214,25 @@ class Reader:
     def __init__(self, *lexicons: Lexicon) -> None:
         self._lexicons = lexicons
         self._entries = [(number, entry) for number, lexicon in enumerate(lexicons) for entry in lexicon.entries]
+        self._innocent = tuple(dict.fromkeys(phrase for lexicon in lexicons for phrase in lexicon.innocent))
         self._long = [(number, entry) for number, entry in self._entries if entry.is_long]
         self._unspaced = [(number, entry) for number, entry in self._entries if _UNSPACED.search(entry.text)]
+        self._letters = letters_of(sign for lexicon in lexicons for sign in lexicon.signs)
+
+    def views(self, text: str) -> Views:
+        """A text as it was typed, with all that matters to this reader."""
+        return views(text, self._letters)
 
     def find_in(self, text: Views) -> tuple[frozenset[str], ...]:
         """For each lexicon the categories of its words in a text."""
         found = self._walk(text)
+        categories = found.categories[:]
         for number, lexicon in enumerate(self._lexicons):
-            if found[number] and (kept := lexicon.without_innocent(text)) != text:
-                found[number] = self._walk(kept)[number]
-        return tuple(map(frozenset, found))
+            if categories[number]:
+                kept = lexicon.without_innocent(text, spaced=found.may_be_innocent)
+                if kept != text:
+                    categories[number] = self._walk(kept).categories[number]
+        return tuple(map(frozenset, categories))
 
     @cached_property
     def _reach(self) -> int:
@@ -201,34 +241,39 @@ class Reader:
 
     @cached_property
     def _automaton(self) -> Automaton:
-        return Automaton([entry.places() for _, entry in self._entries])
+        """Of the entries, and behind them the innocent phrases."""
+        innocent = (_places(phrase, str) for phrase in self._innocent)
+        return Automaton([*(entry.places() for _, entry in self._entries), *innocent])
 
     @cached_property
     def _long_automaton(self) -> Automaton:
         return Automaton([entry.places() for _, entry in self._long], anywhere=True)
 
-    def _walk(self, text: Views) -> list[set[str]]:
-        """Categories of all words, innocent or not."""
-        found: list[set[str]] = [set() for _ in self._lexicons]
+    def _walk(self, text: Views) -> _Found:
+        found = _Found(len(self._lexicons))
         self._look_in(text.plain, found)
         self._look_in(text.changed if self._reach <= NEIGHBOURS else text.joined, found)
         self._look_in(text.parted, found)
-        for stretch in text.letters:
-            self._look_in(stretch, found)
-            if stretch[0] in "ai":  # an article before the word
-                self._look_in(stretch[1:], found)
+        if text.letters:
+            behind_articles = (stretch[1:] for stretch in text.letters if stretch[0] in "ai")
+            self._look_in(FAR_APART.join((*text.letters, *behind_articles)), found)
             # Longer words anywhere in it, for nothing shows where a word begins.
-            for which, _ in self._long_automaton.ends(stretch):
+            for which, _ in self._long_automaton.ends(FAR_APART.join(text.letters)):
                 number, entry = self._long[which]
-                found[number].add(entry.category)
+                found.categories[number].add(entry.category)
         return found
 
-    def _look_in(self, text: str, found: list[set[str]]) -> None:
+    def _look_in(self, text: str, found: _Found) -> None:
         """Add the categories of words and phrases; one that was found needn't be looked for again."""
         for which, end in self._automaton.ends(text):
+            if which >= len(self._entries):
+                found.may_be_innocent = True
+                continue
             number, entry = self._entries[which]
-            if entry.category not in found[number] and entry.ends_at(text, end):
-                found[number].add(entry.category)
+            if entry.category not in found.categories[number] and entry.ends_at(text, end):
+                found.categories[number].add(entry.category)
+        if text.isascii():
+            return
         for number, entry in self._unspaced:
-            if entry.category not in found[number] and entry.text in text:
-                found[number].add(entry.category)
+            if entry.category not in found.categories[number] and entry.text in text:
+                found.categories[number].add(entry.category)

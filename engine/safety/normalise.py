@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import compress, count
 from operator import ne
+
+from engine.safety.tables import Table
 
 LOOKALIKES = {
     "a": "аαɑᴀɐⱥᗅ🅐🅰🇦ᎪꭺА",
@@ -95,31 +97,21 @@ NEIGHBOURS = 3
 """Words on either side that `Views.changed` keeps: those of a phrase of four."""
 WIDEST_GAP = 3
 """Characters that may stand between two words of a phrase."""
+FAR_APART = " " * (WIDEST_GAP + 1)
+"""Keeps pieces of text from being read as one phrase."""
 
 _DROPPED_CATEGORIES = frozenset({"Mn", "Me", "Cf", "Cc", "Cn", "Co", "Cs"})
 """Marks, format and control characters, and what has no form of its own: unassigned, private, half a character."""
 _INVISIBLE_LETTERS = "\u115f\u1160\u3164\uffa0"
-_KEPT = 0x20000
-"""Code points below are remembered in tables, the rest are rare and many."""
 
 
 def _is_hidden(letter: str) -> bool:
     return unicodedata.category(letter) in _DROPPED_CATEGORIES and not letter.isspace()
 
 
-class _Marks(dict[int, int | None]):
-    """A table for str.translate that drops marks, format characters and whatever else can't be seen."""
-
-    def __missing__(self, code: int) -> int | None:
-        kept = None if _is_hidden(chr(code)) else code
-        if code < _KEPT:
-            self[code] = kept
-        return kept
-
-
 _MOST_PASSES = 4
 """A letter's look-alike may have a decomposition in its turn; two passes settle all that exist."""
-_MARKS = _Marks()
+_MARKS = Table(lambda letter: None if _is_hidden(letter) else letter)
 _LETTERS = str.maketrans({look: letter for letter, looks in LOOKALIKES.items() for look in looks})
 _LETTERS.update(str.maketrans(dict.fromkeys(_INVISIBLE_LETTERS, "")))
 
@@ -140,30 +132,34 @@ def _settled(step: Callable[[str], str], text: str) -> str:
 
 _UNSEEN = "\0"
 """Stands for what can't be seen until it is known whether it parts words; `fold` leaves none."""
+_STRANGE_LETTER = "X"
+"""Stands for all letters that a reader doesn't know; nothing else is folded to a capital."""
+_STRANGE_SIGNS = "".join(map(chr, [*range(1, 9), *range(14, 28), 127]))
+"""Stand for signs that a reader doesn't know, of which equal ones stay equal; `fold` leaves no control character."""
 
 
-class _Letters(dict[int, str]):
-    """A table for str.translate that folds letter by letter, each the first time it is met."""
-
-    def __missing__(self, code: int) -> str:
-        letter = chr(code)
-        if _is_hidden(letter):
-            folded = _UNSEEN
-        elif code >= _KEPT and not unicodedata.decomposition(letter):
-            folded = letter  # Han, without case
-        else:
-            folded = _settled(_fold_once, letter)
-        if code < _KEPT:
-            self[code] = folded
-        return folded
+def _folded(letter: str) -> str:
+    return _UNSEEN if _is_hidden(letter) else _settled(_fold_once, letter)
 
 
-_FOLDED = _Letters()
+_FOLDED = Table(_folded)
 
 
 def fold(text: str) -> str:
     """The text in small Latin letters as far as it looks like them; other scripts stay, without their marks."""
     return _without_unseen(text.translate(_FOLDED), "")
+
+
+def letters_of(known: Iterable[str]) -> Table:
+    """A table for `views` by which all unknown letters are one, and all unknown signs: ASCII is read far faster."""
+    kept = frozenset("".join(sign + unicodedata.normalize("NFD", sign) for sign in known))
+
+    def plainer(sign: str) -> str:
+        if sign.isascii() or sign in kept or sign.isspace() or sign.isdecimal():
+            return sign
+        return _STRANGE_LETTER if sign.isalnum() else _STRANGE_SIGNS[ord(sign) % len(_STRANGE_SIGNS)]
+
+    return Table(lambda letter: "".join(map(plainer, _folded(letter))))
 
 
 def _without_unseen(folded: str, instead: str) -> str:
@@ -173,7 +169,7 @@ def _without_unseen(folded: str, instead: str) -> str:
 
 _WEIGHT = re.compile(r":\s{0,3}[+-]?\d{0,3}(?:\.\d{0,5})?(?=\s{0,3}[)\]}>])")
 _WEIGHT_BEHIND = re.compile(r"([)\]}>])\d{0,2}\.\d{1,4}")
-_LONG_RUN = re.compile("(.)" + r"\1" * LONGEST_RUN + "+")
+_LONG_RUN = re.compile(f"([^{_STRANGE_LETTER}])" + r"\1" * LONGEST_RUN + "+")
 # It begins with a set of characters, not with a look behind, so that the search skips all others.
 _INNER = re.compile(r"[^\w\s,;/?@$!|+*](?<=[^\s,;/?].)[^\w\s,;/?@$!|+*]*(?=[^\s,;/?])")
 _SYMBOLS = "@$!|+"
@@ -186,26 +182,18 @@ _COUNTED = r"(?:[^\W\d_]{1,2}|girls?|boys?)(?!\w)"
 _PARTING = re.compile(rf"\d(?<=[^\W\d_].)\d*|\d(?<!\w.)\d*(?=[^\W\d_])(?!{_COUNTED})")
 """Digits beside letters, but for those of 350g, 85mm, 3d and 1girl."""
 _UNSEEN_BETWEEN = re.compile(rf"{_UNSEEN}(?<=[^\W_].){_UNSEEN}*(?=[^\W_])")
-_ACCENTED = re.compile(r"[^\W\d_][\u0300-\u036f](?![\u0300-\u036f])")
+_ACCENT = re.compile(r"[\u0300-\u036f](?<=[^\W\d_].)(?![\u0300-\u036f])")
 _END = "\n"
 """Parts stretches of spelled-out text from each other; `views` leaves no line end in a text."""
 
 
-class _Gaps(dict[int, int | None]):
-    """A table for str.translate that drops what parts letters, but for these symbols and `_END`."""
-
-    def __init__(self, symbols: str) -> None:
-        super().__init__((ord(kept), ord(kept)) for kept in symbols + _END)
-
-    def __missing__(self, code: int) -> int | None:
-        kept = code if chr(code).isalnum() else None
-        if code < _KEPT:
-            self[code] = kept
-        return kept
+def _gaps_but(symbols: str) -> Table:
+    """A table that drops what parts letters, but for these symbols and `_END`."""
+    return Table(lambda sign: sign if sign.isalnum() or sign in symbols or sign == _END else None)
 
 
-_GAPS_BUT_SYMBOLS = _Gaps(_SYMBOLS)
-_ALL_GAPS = _Gaps("")
+_GAPS_BUT_SYMBOLS = _gaps_but(_SYMBOLS)
+_ALL_GAPS = _gaps_but("")
 
 
 def _cut_runs(text: str) -> str:
@@ -264,26 +252,37 @@ def _stretches(before: list[str], after: list[str]) -> str:
             stretches[-1][1] = end
         else:
             stretches.append([begin, end])
-    return (" " * (WIDEST_GAP + 1)).join(" ".join(after[begin:end]) for begin, end in stretches)
+    return FAR_APART.join(" ".join(after[begin:end]) for begin, end in stretches)
 
 
-def _spelled(pattern: re.Pattern[str], text: str, gaps: _Gaps) -> set[str]:
+def _spelled(pattern: re.Pattern[str], text: str, gaps: Table) -> set[str]:
     stretches = _END.join(match[0] for match in pattern.finditer(text))
     return set(_cut_runs(stretches.translate(gaps)).split(_END)) if stretches else set()
 
 
-def views(text: str) -> Views:
-    """All readings of a text, in time linear in its length."""
-    folded = text.translate(_FOLDED)
+def views(text: str, letters: Table = _FOLDED) -> Views:
+    """All readings of a text, in time linear in its length; `letters` folds, or makes plainer still."""
+    folded = text.translate(letters)
     plain = _laid_out(_without_unseen(folded, ""))
     if not _UNSEEN_BETWEEN.search(folded):
         parted = _PARTING.sub(_UNSEEN, plain)
         changed = _stretches(plain.split(" "), parted.split(" ")) if parted != plain else ""
         return Views(plain, changed.replace(_UNSEEN, " "))
-    # An accent that is a mark of its own parts nothing: models read it composed.
-    composed = _ACCENTED.sub(lambda letter: unicodedata.normalize("NFC", letter[0]), text)
-    spaced = _laid_out(_without_unseen(composed.translate(_FOLDED), " "))
-    return Views(plain, _PARTING.sub(" ", spaced))
+    composed = _composed(text)
+    if composed != text:
+        folded = composed.translate(letters)
+    return Views(plain, _PARTING.sub(" ", _laid_out(_without_unseen(folded, " "))))
+
+
+def _composed(text: str) -> str:
+    """A text in which no accent is a mark of its own: such a mark parts nothing, for models read it composed."""
+    pieces: list[str] = []
+    done = 0
+    for accent in _ACCENT.finditer(text):
+        letter, end = accent.start() - 1, accent.end()
+        pieces += text[done:letter], unicodedata.normalize("NFC", text[letter:end])
+        done = end
+    return "".join((*pieces, text[done:]))
 
 
 _PLAIN_LEET = str.maketrans({"4": "a", "@": "a", "8": "b", "3": "e", "1": "i", "!": "i", "0": "o", "5": "s", "$": "s"})

@@ -8,7 +8,6 @@ from typing import NamedTuple
 from engine.safety import zero_tolerance
 from engine.safety.keywords import keyword_lexicon
 from engine.safety.lexicon import Reader
-from engine.safety.normalise import views
 
 
 class WordsFound(NamedTuple):
@@ -36,7 +35,7 @@ class WordChecker:
 
     def read(self, text: str) -> WordsFound:
         """All that the lists say of a text as it was typed."""
-        read = views(text)
+        read = self._reader.views(text)
         classes, *keywords = self._reader.find_in(read)
         return WordsFound(zero_tolerance.classes(read, classes), frozenset().union(*keywords))
 

@@ -19,11 +19,12 @@ _NUMBER_WORDS = (
     "one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen"
 )
 _MINOR_AGE = rf"(?<![\w.])(?:1[0-7]|0?[1-9]|{_NUMBER_WORDS})"
+# It begins with a set of characters, not with a look behind, so that the search skips all others.
 _AGE = re.compile(
-    rf"(?<![^\W_])(?:{_MINOR_AGE}[\W_]{{0,3}}(?:years?|yrs?|y|months?|weeks?)[\W_]{{0,3}}(?:old|olds|o|of[\W_]age)"
+    rf"[0-9abefnostuy](?<![^\W_].)(?<=(?=(?:{_MINOR_AGE}[\W_]{{0,3}}(?:years?|yrs?|y|months?|weeks?)[\W_]{{0,3}}(?:old|olds|o|of[\W_]age)"
     rf"|ages?d?[\W_]{{0,3}}(?:of[\W_])?{_MINOR_AGE}"
     rf"|(?:under|below|younger[\W_]than)[\W_]{{0,3}}(?:the[\W_]age[\W_]of[\W_])?(?:18|eighteen)"
-    rf"|{_MINOR_AGE}[\W_]?(?:yo|yr))(?![^\W_])"
+    rf"|{_MINOR_AGE}[\W_]?(?:yo|yr))(?![^\W_])).)"
 )
 
 GLUED = frozenset({"minor", "sexual"})
@@ -32,7 +33,7 @@ _END = "\n"
 _AGE_IN_WORD = re.compile(r"(?<!\d)(?:1[0-7]|0?[1-9])(?:years?|yrs?)old")
 _OLD_IN_WORD = ("yearold", "yearsold", "yrold", "yrsold")
 _AGE_WORDS = ("year", "yr", "month", "week", "age", "under", "below", "younger")
-_AGE_LETTERS = re.compile(r"y[\W_]{0,3}o")
+_AGE_LETTERS = re.compile(r"y[\W_]{0,3}o(?:lds?|f[\W_]age)?(?![^\W_])")
 
 
 @lru_cache(maxsize=1)

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.safety.keywords import CATEGORIES, DATA, DEFAULT_CATEGORY, OPERATOR, built_in_words, keyword_lexicon
+from engine.safety.keywords import (
+    CATEGORIES,
+    DATA,
+    DEFAULT_CATEGORY,
+    OPERATOR,
+    built_in_words,
+    innocent_phrases,
+    keyword_lexicon,
+    titles,
+)
 from engine.safety.lexicon import Lexicon, Reader, canonical, sections
 from engine.safety.normalise import views
 from tests.engine.safety.evasions import EVASIONS
@@ -94,7 +103,34 @@ def test_lexicons_read_in_one_walk_find_what_each_finds(words: list[str]) -> Non
     first = Lexicon({"tree": ["oak"]}, innocent=["blue oak"])
     second = Lexicon({"animal": ["cat"], "tree": ["oak"]}, innocent=["big cat"])
     text = " ".join(words)
-    assert Reader(first, second).find_in(views(text)) == (first.find(text), second.find(text))
+    both = Reader(first, second)
+    assert both.find_in(both.views(text)) == (first.find(text), second.find(text))
+
+
+STRANGE = "日本少裸漢жא٥½éŒß🍎🚀👩🎨☆…\u3000\u200b\u0301"
+PIECES = st.one_of(
+    st.sampled_from([*WORDS, *innocent_phrases(), *titles(), "f.u.c.k", "sh1t", "s h i t"]),
+    st.text(alphabet=STRANGE, max_size=6),
+    st.sampled_from([" ", ", ", "-", "...", "....", "🍎🍎🍎🍎🍎"]),
+)
+TEXTS = st.lists(PIECES, max_size=8).flatmap(
+    lambda pieces: st.sampled_from(["", " "]).map(lambda gap: gap.join(pieces))
+)
+
+
+@settings(deadline=None)
+@given(TEXTS)
+def test_unknown_letters_and_signs_may_be_taken_for_one(text: str) -> None:
+    reader = SHARED._reader
+    assert reader.find_in(reader.views(text)) == reader.find_in(views(text))
+
+
+@settings(deadline=None)
+@given(TEXTS.map(str.upper) | TEXTS)
+def test_no_innocent_phrase_is_overlooked(text: str) -> None:
+    read = SHARED._reader.views(text)
+    if SHARED.without_innocent(read, spaced=True) != SHARED.without_innocent(read, spaced=False):
+        assert SHARED._reader._walk(read).may_be_innocent
 
 
 def test_the_operators_words_are_theirs_even_where_they_are_built_in() -> None:
