@@ -7,6 +7,7 @@ must not take them all. Uvicorn closes a connection that rests after an answer, 
 from __future__ import annotations
 
 import asyncio
+import socket
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -26,8 +27,10 @@ class Connection(H11Protocol):
     """Bytes of answers that the browser had not taken when the wait began."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """Begin to wait for a request."""
+        """Begin to wait for a request; the rest of an answer never waits for its first part to be acknowledged."""
         super().connection_made(transport)
+        # asyncio does so by itself, but not for a listener of `socket.create_server`: that one names no protocol.
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if len(self.connections) > CONNECTIONS:
             transport.abort()
         else:

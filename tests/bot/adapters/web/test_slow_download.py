@@ -80,3 +80,9 @@ async def test_who_takes_no_more_of_an_answer_is_hung_up_on(monkeypatch: pytest.
         assert transport.get_write_buffer_size() == 0, "what nobody takes is let go"
         with pytest.raises(asyncio.IncompleteReadError):
             await reader.readexactly(len(PICTURE))
+
+
+async def test_no_part_of_an_answer_waits_for_another_to_be_acknowledged() -> None:
+    """A browser acknowledges a lone head after 40 ms, and the body would be kept back for so long."""
+    async with downloading() as (_, transport):
+        assert transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1

@@ -32,7 +32,7 @@ PATIENCE = 20
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def address(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     settings = Settings(home=tmp_path_factory.mktemp("home"), web_port=1)
-    for name in ("ada", "bob"):
+    for name in ("ada", "bob", "cy"):
         await add_account(settings, name)
     async with running(settings, ScriptedEngine()) as app, served(settings, app.dispatcher) as address:
         yield address
@@ -121,7 +121,7 @@ async def test_only_so_many_bodies_are_waited_for_at_once(address: str, path: st
 
 
 async def test_who_hangs_up_is_not_counted(address: str) -> None:
-    cookie = await cookie_of(address, "ada")
+    cookie = await cookie_of(address, "cy")
     async with AsyncExitStack() as stack:
         for _ in range(UNFINISHED[UPLOAD][0]):
             line = await stack.enter_async_context(connected(address))

@@ -33,7 +33,7 @@ async def engine() -> ScriptedEngine:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def address(tmp_path_factory: pytest.TempPathFactory, engine: ScriptedEngine) -> AsyncIterator[str]:
     settings = Settings(home=tmp_path_factory.mktemp("home"), web_port=1, image_input=True, running_per_person=5)
-    for name in ("ada", "bob", "cy"):
+    for name in ("ada", "bob", "cy", "dee"):
         await add_account(settings, name)
     async with running(settings, engine) as app, served(settings, app.dispatcher) as address:
         yield address
@@ -98,13 +98,13 @@ async def test_a_file_that_is_too_large_is_told_so(address: str) -> None:
 async def test_no_path_of_the_server_is_read(address: str, tmp_path: Path, where: str) -> None:
     secret = tmp_path / "secret.txt"
     secret.write_text("the operator's token")
-    async with visit(address, "ada") as ada:
-        listener = ada.listener("click", "draw")
-        names = {c["id"]: c["props"].get("elem_id") for c in ada.config["components"]}
+    async with visit(address, "dee") as dee:
+        listener = dee.listener("click", "draw")
+        names = {c["id"]: c["props"].get("elem_id") for c in dee.config["components"]}
         data = [chosen(str(secret)) if names[number] == where else None for number in listener["inputs"]]
-        assert await ada.send(listener, data) == 400
-        verify = ada.listener("change", "verify-file")
-        assert await ada.send(verify, [chosen(str(secret))]) == 400
+        assert await dee.send(listener, data) == 400
+        verify = dee.listener("change", "verify-file")
+        assert await dee.send(verify, [chosen(str(secret))]) == 400
 
 
 async def test_no_address_is_fetched(address: str) -> None:
@@ -114,12 +114,12 @@ async def test_no_address_is_fetched(address: str) -> None:
         asked.append(await reader.readline())
         writer.close()
 
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as elsewhere, visit(address, "ada") as ada:
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as elsewhere, visit(address, "dee") as dee:
         port = elsewhere.sockets[0].getsockname()[1]
         for url in (f"http://127.0.0.1:{port}/a.png", "https://example.com/a.png", "file:///etc/passwd"):
-            assert await ada.send(ada.listener("change", "verify-file"), [chosen(url)]) == 400
-        await ada.draw("/quota")
-        await ada.sees("notices", "today")
+            assert await dee.send(dee.listener("change", "verify-file"), [chosen(url)]) == 400
+        await dee.draw("/quota")
+        await dee.sees("notices", "today")
     assert asked == []
 
 
