@@ -34,7 +34,7 @@ from engine.types import ImageRequest, Layer, Value
 if TYPE_CHECKING:
     from PIL import Image
 
-CODE_VERSION = 3
+CODE_VERSION = 4
 """Raised whenever the code judges differently, so that verdicts kept from before are asked again."""
 IMAGE_CATEGORY = "nsfw"
 

@@ -31,6 +31,7 @@ GLUED = frozenset({"minor", "sexual"})
 _ROOM_FOR_TWO = re.compile(r"\w{7,}")
 _END = "\n"
 _AGE_IN_WORD = re.compile(r"(?<!\d)(?:1[0-7]|0?[1-9])(?:years?|yrs?)old")
+_A_MINOR = "child"
 _OLD_IN_WORD = ("yearold", "yearsold", "yrold", "yrsold")
 _AGE_WORDS = ("year", "yr", "month", "week", "age", "under", "below", "younger")
 _AGE_LETTERS = re.compile(r"y[\W_]{0,3}o(?:lds?|f[\W_]age)?(?![^\W_])")
@@ -66,6 +67,8 @@ def _parts() -> tuple[list[Entry], Automaton]:
 def _glued(text: str) -> frozenset[str]:
     """Both classes where one word holds a word of each, as nakedchild does: models read it as two."""
     words = _END.join((*_ROOM_FOR_TWO.findall(text), ""))
+    if _may_hold_age(words):
+        words = _AGE_IN_WORD.sub(_A_MINOR, words)
     parts, automaton = _parts()
     word_end, first_ends = -1, dict[str, int]()
     for number, end in automaton.ends(words):
@@ -81,8 +84,12 @@ def _glued(text: str) -> frozenset[str]:
 def _tells_age(text: str) -> bool:
     """Whether a text gives an age under 18; most hold nothing that could, which is quickly seen."""
     hinted = any(word in text for word in _AGE_WORDS) or _AGE_LETTERS.search(text)
-    in_word = any(word in text for word in _OLD_IN_WORD)
-    return bool((hinted and _AGE.search(text)) or (in_word and _AGE_IN_WORD.search(text)))
+    return bool((hinted and _AGE.search(text)) or (_may_hold_age(text) and _AGE_IN_WORD.search(text)))
+
+
+def _may_hold_age(text: str) -> bool:
+    """Whether a text could give an age within a word, which is quickly seen."""
+    return any(word in text for word in _OLD_IN_WORD)
 
 
 def judge(wanted: frozenset[str], unwanted: frozenset[str]) -> str | None:

@@ -73,10 +73,15 @@ def test_words_are_seen_whatever_joins_them(joint: str) -> None:
 @pytest.mark.parametrize(
     "written",
     ["nudekids2", "xxnakedlittlechildxx", "ch1ldn4ked", "eroticaBABYgirl", "nakedschoolgirl", "teensex", "kidsex",
-     "naked12yearold", "topless15yearsold"],
+     "naked12yearold", "topless15yearsold", "12yearoldnaked", "17yrsoldnude", "xx9yearsoldtoplessxx"],
 )  # fmt: skip
 def test_two_words_in_one(written: str) -> None:
     assert judge(f"{written}, in the park") == CATEGORY
+
+
+@pytest.mark.parametrize("written", ["18yearoldnude", "112yearoldnaked", "12yearoldwhisky", "a 12yearold"])
+def test_an_age_in_a_word_is_refused_for_a_minor_s_nakedness_alone(written: str) -> None:
+    assert judge(written) is None
 
 
 @pytest.mark.parametrize(
