@@ -168,7 +168,7 @@ class Lexicon:
         unspaced = {phrase for phrase in plain if _UNSPACED.search(phrase)}
         self.innocent = tuple(sorted(plain - unspaced))
         """Those that are words by themselves."""
-        self._innocent, self._innocent_unspaced = _phrase_pattern(self.innocent), _unspaced_pattern(unspaced)
+        self._innocent_spaced, self._innocent_unspaced = _phrase_pattern(self.innocent), _unspaced_pattern(unspaced)
         letters = frozenset().union(*(entry.text for entry in self.entries))
         self.signs = frozenset().union(_OF_A_WORD_BEFORE, *plain, *map(_readings, letters))
         """All that it knows, or may mistake for something that it knows."""
@@ -184,7 +184,7 @@ class Lexicon:
 
     def _left_of(self, text: str, spaced: bool) -> str:
         """What is left of a text when its innocent phrases are taken out."""
-        left = self._innocent.sub(_GAP, text) if self._innocent and spaced else text
+        left = self._innocent_spaced.sub(_GAP, text) if self._innocent_spaced and spaced else text
         if self._innocent_unspaced and not left.isascii() and _UNSPACED.search(left):
             left = self._innocent_unspaced.sub(_GAP, left)
         return left

@@ -79,6 +79,13 @@ def test_two_words_in_one(written: str) -> None:
     assert judge(f"{written}, in the park") == CATEGORY
 
 
+def test_no_letter_of_two_words_in_one_is_unknown_where_keywords_are_off() -> None:
+    """What the lexicon doesn't know reads as one letter; the stems of such words are no entries of it."""
+    parts, _ = zero_tolerance._parts()
+    signs = {sign for part in parts for place in part.places() for sign in place.signs or ""}
+    assert signs <= zero_tolerance.lexicon().signs
+
+
 @pytest.mark.parametrize("written", ["18yearoldnude", "112yearoldnaked", "12yearoldwhisky", "a 12yearold"])
 def test_an_age_in_a_word_is_refused_for_a_minor_s_nakedness_alone(written: str) -> None:
     assert judge(written) is None
